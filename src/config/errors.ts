@@ -1,0 +1,56 @@
+/** Exit code of Gangway's own failures, as `docker run` has it: the command's own codes stay below. */
+export const LAUNCHER_FAILED = 125;
+
+export interface ErrorDetails {
+  /** What the user can do about it: one sentence, without a full stop at its end. */
+  readonly hint?: string;
+  readonly cause?: unknown;
+  readonly exitCode?: number;
+}
+
+/** A failure that is explained to the user in one line: what, where, and the next step. Never shown with a stack. */
+export class GangwayError extends Error {
+  readonly hint: string | undefined;
+  readonly exitCode: number;
+
+  constructor(message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? {} : { cause: details.cause });
+    this.name = new.target.name;
+    this.hint = details.hint;
+    this.exitCode = details.exitCode ?? LAUNCHER_FAILED;
+  }
+}
+
+/** The command line is wrong. */
+export class UsageError extends GangwayError {}
+
+/** A configuration file or environment variable is wrong. */
+export class ConfigError extends GangwayError {}
+
+/** The engine could not be reached, or refused. `status` is its HTTP status, where there was an answer. */
+export class EngineError extends GangwayError {
+  readonly status: number | undefined;
+
+  constructor(message: string, details: ErrorDetails & { readonly status?: number } = {}) {
+    super(message, details);
+    this.status = details.status;
+  }
+}
+
+/** A launch failed on a node. */
+export class LaunchError extends GangwayError {
+  readonly node: string;
+
+  constructor(node: string, message: string, details: ErrorDetails = {}) {
+    super(`${node}: ${message}`, details);
+    this.node = node;
+  }
+}
+
+/** No such job, or not in a state that allows what was asked. */
+export class JobError extends GangwayError {}
+
+/** The text of anything thrown, for use inside a message. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,168 @@
+import type { Readable, Writable } from "node:stream";
+
+/** Where an engine listens. Only unix sockets for now: what is bind-mounted must lie on the engine's own host. */
+export interface Endpoint {
+  readonly socketPath: string;
+  /** Who named it: "flag", "DOCKER_HOST", "config", "default"; for messages. */
+  readonly origin: string;
+}
+
+export interface EngineInfo {
+  readonly kind: "docker" | "podman";
+  readonly version: string;
+  readonly apiVersion: string;
+  /** As `uname -m` has it: "x86_64", "aarch64". */
+  readonly architecture: string;
+  readonly rootless: boolean;
+  readonly cgroupVersion: 1 | 2;
+  readonly cgroupDriver: "cgroupfs" | "systemd" | "none";
+}
+
+export interface ImageInfo {
+  /** The digest of its configuration, "sha256:…": the key under which what was learnt of it is kept. */
+  readonly id: string;
+  readonly architecture: string;
+  readonly os: string;
+  readonly env: readonly string[];
+  readonly entrypoint: readonly string[];
+  readonly cmd: readonly string[];
+  readonly workdir: string;
+  readonly user: string;
+}
+
+export interface MountSpec {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  /** Bind propagation; the engine's default where absent. */
+  readonly propagation?: "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave";
+}
+
+export interface Ulimit {
+  readonly name: string;
+  /** -1: unlimited. */
+  readonly soft: number;
+  readonly hard: number;
+}
+
+export interface DeviceSpec {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  /** Of "r", "w", "m". */
+  readonly permissions: string;
+}
+
+/** One container to be made. Everything is explicit: no default of the engine or the image is relied on. */
+export interface ContainerSpec {
+  readonly name: string;
+  /** The image by its id, as inspected. */
+  readonly image: string;
+  /** argv of process 1; the image's ENTRYPOINT is switched off. */
+  readonly argv: readonly string[];
+  /** NAME=value, added to the image's own. */
+  readonly env: readonly string[];
+  readonly uid: number;
+  readonly gid: number;
+  readonly supplementaryGids: readonly number[];
+  readonly workdir: string;
+  readonly hostname: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly mounts: readonly MountSpec[];
+  /** target -> mount options. */
+  readonly tmpfs: Readonly<Record<string, string>>;
+  /** "bridge", "host", "none" or the name of a network. */
+  readonly network: string;
+  readonly tty: boolean;
+  readonly openStdin: boolean;
+  readonly readOnlyRoot: boolean;
+  readonly autoRemove: boolean;
+  readonly limits: {
+    /** In billionths of a cpu. */
+    readonly nanoCpus?: number;
+    /** "0-3,8" */
+    readonly cpusetCpus?: string;
+    readonly memoryBytes?: number;
+    readonly shmBytes?: number;
+    readonly pids?: number;
+    readonly ulimits: readonly Ulimit[];
+    readonly cgroupParent?: string;
+    readonly oomScoreAdj?: number;
+  };
+  readonly devices: readonly DeviceSpec[];
+  /** As `docker run --gpus`: "all", a count, or "device=UUID,…". */
+  readonly gpus?: string;
+}
+
+/** The standard streams of a container, opened before it starts so that no byte is lost. */
+export interface Attachment {
+  /** Ending it closes the command's standard input (half-close). */
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  /** With a terminal nothing ever comes here. */
+  readonly stderr: Readable;
+  /** Drops the connection at once. */
+  destroy(): void;
+}
+
+export interface ContainerState {
+  readonly id: string;
+  readonly name: string;
+  readonly running: boolean;
+  readonly pid: number;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  readonly error: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly addresses: readonly string[];
+}
+
+export interface ContainerSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly image: string;
+  readonly state: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Seconds since the epoch. */
+  readonly created: number;
+}
+
+export interface PullProgress {
+  readonly layer: string;
+  readonly status: string;
+  readonly current?: number;
+  readonly total?: number;
+}
+
+/** What Gangway needs of a container engine: Docker Engine API 1.41 and up, or Podman's compatible socket. */
+export interface Engine {
+  readonly endpoint: Endpoint;
+  info(): Promise<EngineInfo>;
+  /** undefined: the engine does not have it. */
+  inspectImage(reference: string): Promise<ImageInfo | undefined>;
+  /** Pulls with the user's own registry credentials (`~/.docker/config.json`, helpers, `$REGISTRY_AUTH_FILE`). */
+  pull(reference: string, onProgress: (progress: PullProgress) => void, signal?: AbortSignal): Promise<void>;
+  /** Returns the id. A mount whose source is missing is an error; nothing is silently made. */
+  create(spec: ContainerSpec): Promise<string>;
+  attach(id: string, tty: boolean): Promise<Attachment>;
+  start(id: string): Promise<void>;
+  inspect(id: string): Promise<ContainerState | undefined>;
+  /** Stopped ones too. Every filter is `label` or `label=value`. */
+  list(labels: readonly string[]): Promise<ContainerSummary[]>;
+  /** Kills and removes, anonymous volumes too; resolves when it is really gone, also when it never was there. */
+  remove(id: string): Promise<void>;
+  /**
+   * Regular files below a directory of an image that satisfy `wanted`, by absolute path, read without running anything
+   * (through a container that is created, never started, and removed). Symbolic links are reported by their target.
+   */
+  readImage(imageId: string, directory: string, wanted: (path: string) => boolean): Promise<Map<string, ImageEntry>>;
+  /** What each path of an image is, following links within the image; undefined: nothing there. */
+  statImage(imageId: string, paths: readonly string[]): Promise<Map<string, "file" | "directory" | "other">>;
+  /** Pauses every process of a container, or lets them go on. */
+  setPaused(id: string, paused: boolean): Promise<void>;
+  /** Closes kept connections, so that the process can end. */
+  close(): void;
+}
+
+export type ImageEntry =
+  | { readonly kind: "file"; readonly content: Buffer; readonly mode: number }
+  | { readonly kind: "link"; readonly target: string };
