@@ -1,0 +1,194 @@
+/*
+ * init: the control channel to the launcher. Lines of ASCII, see docs/internals.md, section 4.
+ *
+ * init never waits for the launcher: a launcher that is stopped must not stop the sessions. What the socket
+ * does not take is kept here; of `sessions N` only the latest matters, so the room needed is bounded.
+ */
+#include <poll.h>
+#include <stdarg.h>
+
+#define LINE_MAX_BYTES 1024
+
+static int control = -1;
+static char queue[16 * LINE_MAX_BYTES];
+static size_t queue_length;
+static int sessions_to_tell = -1;
+
+/* What the launcher has asked for and is not done yet. */
+static struct {
+	int go, end, gone;
+} asked;
+
+static void control_flush(void)
+{
+	while (control >= 0 && queue_length) {
+		ssize_t sent = send(control, queue, queue_length, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0) {
+			/* A launcher that is gone is noticed by reading. */
+			if (errno != EAGAIN)
+				queue_length = 0;
+			return;
+		}
+		queue_length -= (size_t)sent;
+		memmove(queue, queue + sent, queue_length);
+	}
+}
+
+/*
+ * Queues one line. Bytes that are not printable ASCII (a name of a file in an error) become '?', so that a
+ * line is a line. When the queue is full the launcher has not read for long: what it can do without is lost,
+ * the last two lines' worth of room is kept for the end (`urgent`).
+ */
+static void control_put(int urgent, char *line, int length)
+{
+	if (control < 0 || length < 0)
+		return;
+	if (length > LINE_MAX_BYTES - 1)
+		length = LINE_MAX_BYTES - 1;
+	for (int i = 0; i < length; i++)
+		if (line[i] < ' ' || line[i] > '~')
+			line[i] = '?';
+	line[length++] = '\n';
+	if (queue_length + (size_t)length + (urgent ? 0 : 4 * LINE_MAX_BYTES) > sizeof queue)
+		return;
+	memcpy(queue + queue_length, line, (size_t)length);
+	queue_length += (size_t)length;
+	control_flush();
+}
+
+__attribute__((format(printf, 2, 3)))
+static void tell(int urgent, const char *format, ...)
+{
+	char line[LINE_MAX_BYTES + 1];
+	va_list values;
+
+	va_start(values, format);
+	control_put(urgent, line, vsnprintf(line, sizeof line, format, values));
+	va_end(values);
+}
+
+static void tell_sessions(void)
+{
+	if (sessions_to_tell < 0 || queue_length)
+		return;
+	tell(0, "sessions %d", sessions_to_tell);
+	sessions_to_tell = -1;
+}
+
+/* Waits until the launcher's socket has taken every line, or it is clear that it will not. */
+static void control_drain(void)
+{
+	long long until = now_ms() + 5000;
+
+	tell_sessions();
+	control_flush();
+	while (control >= 0 && queue_length) {
+		struct pollfd wait = { control, POLLOUT, 0 };
+		long long left = until - now_ms();
+
+		if (left <= 0 || (poll(&wait, 1, (int)left) < 0 && errno != EINTR))
+			return;
+		control_flush();
+	}
+}
+
+/* Something the user should read: to the launcher when there is one, else to stderr; then init is over. */
+__attribute__((noreturn, format(printf, 1, 2)))
+static void fail(const char *format, ...)
+{
+	char text[900];
+	va_list values;
+
+	va_start(values, format);
+	vsnprintf(text, sizeof text, format, values);
+	va_end(values);
+	if (control >= 0) {
+		tell(1, "error %s", text);
+		control_drain();
+	} else {
+		say("init", "%s", text);
+	}
+	exit(EXIT_OURS);
+}
+
+/*
+ * Connects to `ctl`. With --launcher it must be there; a hand-started init takes it when somebody listens.
+ * Through /proc because the run directory's path may be longer than sun_path.
+ */
+static void control_connect(void)
+{
+	char path[4096];
+
+	if (snprintf(path, sizeof path, "%s/ctl", options.run_dir) >= (int)sizeof path)
+		errno = ENAMETOOLONG;
+	else
+		control = unix_connect(path);
+	if (control >= 0)
+		tell(0, "hello 1");
+	else if (options.launcher)
+		fail("cannot connect to the launcher at %s/ctl: %s", options.run_dir, strerror(errno));
+	else if (errno != ENOENT)
+		say("init", "no launcher answers at %s/ctl (%s): going on without", options.run_dir, strerror(errno));
+}
+
+static void signal_command(int number, const union sigval *queued);
+static void terminal_size(int rows, int columns);
+static void command_continue(void);
+
+static void control_line(char *line)
+{
+	int one, two, end = -1;
+
+	if (strcmp(line, "go") == 0)
+		asked.go = 1;
+	else if (strcmp(line, "end") == 0)
+		asked.end = 1;
+	else if (strcmp(line, "continue") == 0)
+		command_continue();
+	else if (sscanf(line, "signal %d%n", &one, &end) == 1 && end > 0 && !line[end])
+		signal_command(one, NULL);
+	else if (sscanf(line, "winsize %d %d%n", &one, &two, &end) == 2 && end > 0 && !line[end])
+		terminal_size(one, two);
+	/* Anything else is a newer launcher's. */
+}
+
+/* Reads what has arrived; a line that is too long is dropped as a whole. */
+static void control_read(void)
+{
+	static char line[LINE_MAX_BYTES];
+	static size_t length;
+	static int too_long;
+	char data[LINE_MAX_BYTES];
+
+	for (;;) {
+		ssize_t got = recv(control, data, sizeof data, MSG_DONTWAIT);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno == EAGAIN)
+			return;
+		if (got <= 0) {
+			asked.gone = 1;
+			close(control);
+			control = -1;
+			queue_length = 0;
+			return;
+		}
+		for (ssize_t i = 0; i < got; i++) {
+			if (data[i] == '\n') {
+				line[length] = 0;
+				if (!too_long)
+					control_line(line);
+				length = 0;
+				too_long = 0;
+			} else if (length < sizeof line - 1) {
+				line[length++] = data[i];
+			} else {
+				too_long = 1;
+			}
+		}
+	}
+}
