@@ -1,0 +1,180 @@
+import { GangwayError } from "../config/errors.ts";
+import { checkHost, quoted } from "./names.ts";
+
+/** Default place of the run directory in a container. */
+export const RUN_DIRECTORY = "/run/gangway";
+
+export interface JobConfigNode {
+  /** Every name and address the node is connected to by. */
+  readonly names: readonly string[];
+  /** 1 to 65535, or 0 for a node that does not listen on TCP: it gets no block. */
+  readonly port: number;
+}
+
+export interface JobConfigOptions {
+  /** Name of the job's user. */
+  readonly user: string;
+  readonly nodes: readonly JobConfigNode[];
+  /** Default `/run/gangway`. */
+  readonly runDirectory?: string;
+}
+
+/**
+ * What `ssh` inside a node reads before anything else: the job's own hosts, one block for each port.
+ *
+ * A block ends with `GangwayFinal yes`, upon which our ssh opens no further configuration file for this host. So nothing
+ * a user's or an image's file says can reach these hosts, and only that is set whose default would be wrong.
+ *
+ * Names stand in `Match originalhost`: a `Host` line of 30,000 names takes 60 times as long.
+ *
+ * @throws GangwayError if a name, a port or the user's name cannot stand in the file
+ */
+export function renderJobConfig({ user, nodes, runDirectory = RUN_DIRECTORY }: JobConfigOptions): string {
+  const byPort = new Map<number, Set<string>>();
+  for (const { names, port } of nodes) {
+    if (port === 0) continue;
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new GangwayError(`${port} is not a TCP port`);
+    const known = byPort.get(port) ?? new Set();
+    for (const name of names) known.add(checkHost(name));
+    byPort.set(port, known);
+  }
+  const blocks = [...byPort]
+    .filter(([, names]) => names.size > 0)
+    .map(([port, names]) =>
+      block(`Match originalhost ${[...names].join(",")}`, [
+        ["User", userName(user)],
+        ["Port", String(port)],
+        ["IdentityFile", path(`${runDirectory}/id_ed25519`)],
+        ["CertificateFile", path(`${runDirectory}/id_ed25519-cert.pub`)],
+        // Not what an agent holds: six of its keys and the server has had enough.
+        ["IdentitiesOnly", "yes"],
+        // Nobody is there to be asked for a password.
+        ["PreferredAuthentications", "publickey"],
+        ["UserKnownHostsFile", path(`${runDirectory}/known_hosts`)],
+        ["GlobalKnownHostsFile", "/dev/null"],
+        ["StrictHostKeyChecking", "yes"],
+        ["UpdateHostKeys", "no"],
+        // Four times as fast as the first of the defaults.
+        ["Ciphers", "^aes128-gcm@openssh.com"],
+        ["GangwayFinal", "yes"],
+      ]),
+    );
+  return ["# Made by gangway: the hosts of this job. Read before every other configuration.\n", ...blocks].join("\n");
+}
+
+export interface KitNode {
+  /** What the user types: `JOB.job` for the head, `NODE.JOB.job`, further aliases. */
+  readonly names: readonly string[];
+  /** The principal of the node's host certificate that it is checked against. */
+  readonly principal: string;
+  /** Absolute path, on this host, of the unix socket on which the node's init listens. */
+  readonly socket: string;
+}
+
+export interface KitConfigOptions {
+  readonly user: string;
+  readonly nodes: readonly KitNode[];
+  /** Absolute path of the connector. */
+  readonly connector: string;
+  /** Absolute paths of the kit's files. */
+  readonly identity: string;
+  readonly certificate: string;
+  readonly knownHosts: string;
+}
+
+/**
+ * The access kit's ssh_config for the host on which the nodes' containers run: by the unix socket, without a network.
+ *
+ * Any OpenSSH from 8.0 reads it, either with `-F` or by an `Include` at the top of the user's own file. There the first
+ * value wins, and for what is not set here the user's file still speaks: so whatever in it could turn the connection,
+ * the host check or the log-in elsewhere is set here. Options younger than 8.0 are not written, since an unknown one ends
+ * ssh (and an `IgnoreUnknown` of ours would take away the user's own).
+ *
+ * @throws GangwayError if a name or path cannot stand in the file
+ */
+export function renderKitConfig(options: KitConfigOptions): string {
+  const blocks = options.nodes.map(({ names, principal, socket }) => {
+    checkHost(principal);
+    // `Host` compares letter by letter; people type small ones.
+    const hosts = new Set(names.flatMap((name) => [checkHost(name), name.toLowerCase()]));
+    if (hosts.size === 0) throw new GangwayError(`${principal} has no name to be reached by`);
+    return block(`Host ${[...hosts].join(" ")}`, [
+      ["HostName", principal],
+      ["HostKeyAlias", principal],
+      ["User", userName(options.user)],
+      ["ProxyCommand", `${shellWord(options.connector)} ${shellWord(socket)}`],
+      ["ProxyUseFdpass", "yes"],
+      ["IdentityFile", path(options.identity)],
+      ["CertificateFile", path(options.certificate)],
+      ["IdentitiesOnly", "yes"],
+      // A key in an agent would outlive the job.
+      ["AddKeysToAgent", "no"],
+      ["PubkeyAuthentication", "yes"],
+      ["PreferredAuthentications", "publickey"],
+      // The name that every version has; newer ones say PubkeyAcceptedAlgorithms.
+      ["PubkeyAcceptedKeyTypes", "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519"],
+      ["UserKnownHostsFile", path(options.knownHosts)],
+      ["GlobalKnownHostsFile", "/dev/null"],
+      ["StrictHostKeyChecking", "yes"],
+      ["HostKeyAlgorithms", "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519"],
+      ["CASignatureAlgorithms", "ssh-ed25519"],
+      ["RevokedHostKeys", "none"],
+      ["VerifyHostKeyDNS", "no"],
+      ["CheckHostIP", "no"],
+      ["UpdateHostKeys", "no"],
+      ["CanonicalizeHostname", "no"],
+      ["RemoteCommand", "none"],
+      ["PermitLocalCommand", "no"],
+      ["Ciphers", "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr"],
+      ["Compression", "no"],
+    ]);
+  });
+  return ["# Made by gangway: how to reach this job from this host. Gone when the job is.\n", ...blocks].join("\n");
+}
+
+function block(head: string, directives: readonly (readonly [string, string])[]): string {
+  return `${[head, ...directives.map(([name, value]) => `  ${name} ${value}`)].join("\n")}\n`;
+}
+
+/**
+ * A user's name as a word of ssh_config. `%` and `${` are expanded in it by some versions and not by others, quotes and
+ * backslashes before them likewise read in two ways: a name with these is refused instead of written wrongly.
+ */
+function userName(name: string): string {
+  if (name === "" || /["'%]|\$\{|\\\\|\\$|[\p{Cc}]/u.test(name))
+    throw new GangwayError(`the user name ${quoted(name)} cannot be written into an ssh configuration`);
+  return word(name);
+}
+
+/** An absolute path as a word of ssh_config in which `%` and `${…}` are expanded and `~` stands first. */
+function path(file: string): string {
+  checkPath(file);
+  if (file.includes("${"))
+    throw new GangwayError(`the path ${quoted(file)} cannot be written into an ssh configuration`, {
+      hint: "ssh would expand the ${ in it; choose another directory",
+    });
+  return word(file.replaceAll("%", "%%"), /[\\"]/g);
+}
+
+/** Quoted only where needed; within quotes `escaped` characters get a backslash. */
+function word(text: string, escaped?: RegExp): string {
+  if (/^[A-Za-z0-9_./+@%,:-]+$/.test(text)) return text;
+  return `"${escaped === undefined ? text : text.replace(escaped, "\\$&")}"`;
+}
+
+/**
+ * A path as a word of a ProxyCommand, whose rest of line goes through `%` expansion and then to the user's `$SHELL -c`,
+ * which may be any: single quotes are the one kind that sh, csh and fish agree on.
+ */
+function shellWord(file: string): string {
+  checkPath(file);
+  const text = file.replaceAll("%", "%%");
+  return /^[A-Za-z0-9_./+@%,:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function checkPath(file: string): void {
+  if (file.startsWith("/") && !/[\p{Cc}]/u.test(file)) return;
+  throw new GangwayError(`the path ${quoted(file)} cannot be written into an ssh configuration`, {
+    hint: "it must be absolute and have no control characters",
+  });
+}
