@@ -1,0 +1,341 @@
+import {
+  absolutePath,
+  bool,
+  bytes,
+  cpus,
+  integer,
+  type Kind,
+  linger,
+  list,
+  oneOf,
+  optional,
+  parsed,
+  text,
+  timeLimit,
+  userDirectory,
+  variables,
+} from "./kinds.ts";
+import { parseCpuset, parseVariableName } from "./parse.ts";
+import {
+  formatDevice,
+  formatUlimit,
+  formatVolume,
+  type Listen,
+  parseCgroupParent,
+  parseDevice,
+  parseEngine,
+  parseGpus,
+  parseListen,
+  parseNetwork,
+  parseUlimit,
+  parseVolume,
+} from "./parse-container.ts";
+
+/** A flag of `gangway run`. */
+export interface Flag {
+  /** Without dashes. */
+  readonly name: string;
+  readonly short?: string;
+  /** What `--no-NAME` stands for; without it there is no such form. */
+  readonly negated?: string;
+  /** `--NAME` alone, without an argument, says true. */
+  readonly bare?: boolean;
+}
+
+export interface Setting<T> {
+  readonly kind: Kind<T>;
+  readonly default: T;
+  /** The default in words, where it is no value. */
+  readonly defaultText?: string;
+  readonly flag?: Flag;
+  /** Only the site file may say it: no flag, no variable, not the user's file. */
+  readonly siteOnly?: boolean;
+  /** One line. */
+  readonly doc: string;
+}
+
+function setting<T>(given: Setting<T>): Setting<T> {
+  return given;
+}
+
+const joinBehind = (lower: string, higher: string): string => `${lower}:${higher}`;
+const joinBefore = (lower: string, higher: string): string => `${higher}:${lower}`;
+const replace = (_lower: string, higher: string): string => higher;
+
+/**
+ * All settings. The key is what the files say; the environment variable follows from it ({@link variableOf}).
+ * Types, help, checks, `gangway config show` and the reference in the documentation are all made from this table.
+ */
+export const settings = {
+  engine: setting({
+    kind: optional(text("SOCKET", "a unix socket, such as unix:///run/docker.sock", parseEngine), "automatic"),
+    default: undefined,
+    defaultText: "$DOCKER_HOST, else the engine found on this host",
+    flag: { name: "engine" },
+    doc: "The container engine's socket.",
+  }),
+  udiImagePath: setting({
+    kind: optional(absolutePath, "automatic"),
+    default: undefined,
+    defaultText: "beside the program, else /opt/udiImage, else /usr/lib/gangway/udiImage",
+    flag: { name: "udi-image" },
+    doc: "The tree that is mounted at /opt/udiImage in every job container.",
+  }),
+  runDirectory: setting({
+    kind: optional(userDirectory, "automatic"),
+    default: undefined,
+    defaultText: "$XDG_RUNTIME_DIR/gangway, /run/user/UID/gangway, /dev/shm/gangway-UID",
+    doc: "Where the private files of running jobs lie: a directory in memory that is the user's alone; tried first.",
+  }),
+  stateDirectory: setting({
+    kind: optional(userDirectory, "automatic"),
+    default: undefined,
+    defaultText: "$XDG_STATE_HOME/gangway, else ~/.local/state/gangway",
+    doc: "Where the records of ended detached jobs are kept.",
+  }),
+  cacheDirectory: setting({
+    kind: optional(userDirectory, "automatic"),
+    default: undefined,
+    defaultText: "$XDG_CACHE_HOME/gangway, else ~/.cache/gangway",
+    doc: "Where what was learnt of images is kept.",
+  }),
+  pull: setting({
+    kind: oneOf("missing", "always", "never"),
+    default: "missing",
+    flag: { name: "pull" },
+    doc: "When an image is pulled.",
+  }),
+  network: setting({
+    kind: optional(text("NETWORK", '"bridge", "host", "none", or the name of a network', parseNetwork), "automatic"),
+    default: undefined,
+    defaultText: "bridge; host where the engine is rootless",
+    flag: { name: "network" },
+    doc: "The network of the job containers.",
+  }),
+  port: setting({
+    kind: optional(integer(0, 65_535), "automatic"),
+    default: undefined,
+    defaultText: "chosen by the system",
+    flag: { name: "port" },
+    doc: "The TCP port of the job's sshd; 0 lets the kernel choose.",
+  }),
+  listen: setting({
+    kind: parsed<Listen>("ADDRESS", '"any", "none", or an IP address', parseListen, (value) =>
+      typeof value === "string" ? value : value.address,
+    ),
+    default: "any",
+    flag: { name: "listen", negated: "none" },
+    doc: "The address sshd listens on over TCP; none leaves the unix socket alone.",
+  }),
+  maxConnections: setting({
+    kind: integer(1, 65_535),
+    default: 1024,
+    flag: { name: "max-connections" },
+    doc: "How many TCP connections a node's sshd holds at once.",
+  }),
+  maxPerSource: setting({
+    kind: integer(1, 65_535),
+    default: 256,
+    flag: { name: "max-per-source" },
+    doc: "How many of these may come from one address.",
+  }),
+  allowSessions: setting({
+    kind: bool,
+    default: true,
+    siteOnly: true,
+    doc: "Whether jobs may have an sshd at all.",
+  }),
+  linger: setting({
+    kind: linger,
+    default: "none",
+    flag: { name: "linger" },
+    doc: "After the command's end: cut the sessions, wait for them all, or wait so long at most.",
+  }),
+  slots: setting({
+    kind: integer(1, 65_535),
+    default: 2,
+    flag: { name: "slots" },
+    doc: "Slots of a virtual node in the hostsfile and for mpirun.",
+  }),
+  mountHome: setting({
+    kind: bool,
+    default: true,
+    flag: { name: "mount-home", negated: "false", bare: true },
+    doc: "Mount the home directory at the same path.",
+  }),
+  mountWorkdir: setting({
+    kind: bool,
+    default: true,
+    flag: { name: "mount-workdir", negated: "false", bare: true },
+    doc: "Mount the current directory at the same path.",
+  }),
+  volumes: setting({
+    kind: list({
+      placeholder: "SOURCE:TARGET[:OPTIONS]",
+      written: "SOURCE:TARGET[:ro,rslave,…]",
+      parse: parseVolume,
+      format: formatVolume,
+      identity: (volume) => volume.target,
+    }),
+    default: [],
+    flag: { name: "volume", short: "v" },
+    doc: "Files and directories of the host to be mounted; options: ro, rw, [r]private, [r]shared, [r]slave.",
+  }),
+  siteEnv: setting({
+    kind: variables(replace),
+    default: {},
+    doc: "Variables set in every job, after the image's and the user's own.",
+  }),
+  siteEnvAppend: setting({
+    kind: variables(joinBehind),
+    default: {},
+    doc: "Values put behind a variable's, after a colon.",
+  }),
+  siteEnvPrepend: setting({
+    kind: variables(joinBefore),
+    default: {},
+    doc: "Values put before a variable's, with a colon between.",
+  }),
+  siteEnvUnset: setting({
+    kind: list({
+      placeholder: "NAME",
+      written: "the NAME of a variable",
+      parse: parseVariableName,
+      format: (name) => name,
+      identity: (name) => name,
+    }),
+    default: [],
+    doc: "Variables taken out of every job's environment.",
+  }),
+  shell: setting({
+    kind: optional(absolutePath, "automatic"),
+    default: undefined,
+    defaultText: "the account's, where the image has it; else one that the image has; else ours",
+    flag: { name: "shell" },
+    doc: "The login shell of sessions, by its path in the container.",
+  }),
+  cpus: setting({
+    kind: optional(cpus, "none"),
+    default: undefined,
+    defaultText: "no limit but the job's own",
+    flag: { name: "cpus" },
+    doc: "Cpu time a container may use, in cpus.",
+  }),
+  cpuset: setting({
+    kind: optional(text("LIST", "a list of cpus such as 0-3,8", parseCpuset), "none"),
+    default: undefined,
+    defaultText: "every cpu the job has",
+    flag: { name: "cpuset-cpus" },
+    doc: "The cpus a container may run on.",
+  }),
+  memory: setting({
+    kind: optional(bytes, "none"),
+    default: undefined,
+    defaultText: "no limit but the job's own",
+    flag: { name: "memory", short: "m" },
+    doc: "Memory a container may use.",
+  }),
+  shmSize: setting({
+    kind: optional(bytes, "none"),
+    default: undefined,
+    defaultText: "the engine's",
+    flag: { name: "shm-size" },
+    doc: "Size of /dev/shm.",
+  }),
+  pids: setting({
+    kind: optional(integer(1, 4_194_304), "none"),
+    default: undefined,
+    defaultText: "no limit",
+    flag: { name: "pids-limit" },
+    doc: "Processes and threads a container may have.",
+  }),
+  ulimits: setting({
+    kind: list({
+      placeholder: "NAME=SOFT[:HARD]",
+      written: "NAME=SOFT[:HARD]",
+      parse: parseUlimit,
+      format: formatUlimit,
+      identity: (ulimit) => ulimit.name,
+    }),
+    default: [],
+    flag: { name: "ulimit" },
+    doc: "Resource limits of processes, such as nofile=1024:2048 or memlock=unlimited.",
+  }),
+  gpus: setting({
+    kind: optional(text("GPUS", '"all", a count, or "device=ID,…"', parseGpus), "none"),
+    default: undefined,
+    defaultText: "none",
+    flag: { name: "gpus" },
+    doc: "GPUs the containers get, as docker run has it.",
+  }),
+  devices: setting({
+    kind: list({
+      placeholder: "/dev/X[:/dev/Y[:rwm]]",
+      written: "/dev/X[:/dev/Y[:rwm]]",
+      parse: parseDevice,
+      format: formatDevice,
+      identity: (device) => device.containerPath,
+    }),
+    default: [],
+    flag: { name: "device" },
+    doc: "Devices of the host the containers get.",
+  }),
+  cgroupParent: setting({
+    kind: optional(text("CGROUP", "an absolute path or NAME.slice", parseCgroupParent), "none"),
+    default: undefined,
+    defaultText: "the engine's",
+    flag: { name: "cgroup-parent" },
+    doc: "The cgroup the containers are put under.",
+  }),
+  timeLimit: setting({
+    kind: optional(timeLimit, "none"),
+    default: undefined,
+    defaultText: "no limit but the job's own",
+    flag: { name: "time-limit" },
+    doc: "After this time the job is ended.",
+  }),
+  prepareTimeout: setting({
+    kind: timeLimit,
+    default: 600_000,
+    flag: { name: "prepare-timeout" },
+    doc: "How long every node may take to have its image and its container made.",
+  }),
+  upTimeout: setting({
+    kind: timeLimit,
+    default: 60_000,
+    flag: { name: "up-timeout" },
+    doc: "How long every node may take from there until its sshd answers.",
+  }),
+  membershipTimeout: setting({
+    kind: timeLimit,
+    default: 30_000,
+    flag: { name: "membership-timeout" },
+    doc: "How long every node may take from there until it knows all others.",
+  }),
+  colour: setting({
+    kind: oneOf("auto", "always", "never"),
+    default: "auto",
+    flag: { name: "colour" },
+    doc: "Colours in messages; auto: on a terminal, unless $NO_COLOR is set.",
+  }),
+};
+
+export type SettingKey = keyof typeof settings;
+export type Values = { readonly [K in SettingKey]: (typeof settings)[K] extends Setting<infer T> ? T : never };
+
+/** In the order of the table. */
+export const settingKeys = Object.keys(settings) as SettingKey[];
+
+export function isSettingKey(key: string): key is SettingKey {
+  return Object.hasOwn(settings, key);
+}
+
+/** The setting of a key, where its own type does not matter. */
+export function settingOf(key: SettingKey): Setting<unknown> {
+  return settings[key] as Setting<unknown>;
+}
+
+/** The environment variable of a setting: `udiImagePath` is GANGWAY_UDI_IMAGE_PATH. */
+export function variableOf(key: SettingKey): string {
+  return `GANGWAY_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
