@@ -1,0 +1,120 @@
+import { homedir } from "node:os";
+import type { Command } from "commander";
+import { UsageError } from "../config/errors.ts";
+import { callerIdentity, type Identity } from "../config/identity.ts";
+import { type Config, type Flags, flagsFrom, loadConfig } from "../config/load.ts";
+import { cacheDirectory, findRunBases, findUdiImage, type Places, stateDirectory } from "../config/paths.ts";
+import { type SettingKey, settingOf } from "../config/settings.ts";
+import { connect, resolveEndpoint } from "../engine/engine.ts";
+import type { Engine } from "../engine/types.ts";
+import { type Account, readAccount } from "../udi/accounts.ts";
+
+/** The configuration as this call sees it. */
+export async function configure(flags: Flags): Promise<Config> {
+  return await loadConfig({
+    env: process.env,
+    flags,
+    uid: process.getuid?.() ?? 0,
+    home: process.env.HOME ?? homedir(),
+    cwd: process.cwd(),
+  });
+}
+
+/** Puts the settings' flags on a command, with the help that their table has. */
+export function addSettings(command: Command, keys: readonly SettingKey[]): Command {
+  for (const key of keys) {
+    const { flag, kind, doc } = settingOf(key);
+    if (flag === undefined) continue;
+    const short = flag.short === undefined ? "" : `-${flag.short}, `;
+    const argument = flag.bare === true ? "" : ` <${kind.placeholder}>`;
+    const description = kind.repeats ? `${doc} May be repeated.` : doc;
+    if (kind.repeats) command.option(`${short}--${flag.name}${argument}`, description, collectValues);
+    else command.option(`${short}--${flag.name}${argument}`, description);
+    if (flag.negated !== undefined) command.option(`--no-${flag.name}`, `the same as --${flag.name} ${flag.negated}`);
+  }
+  return command;
+}
+
+export function collectValues(value: string, previous: readonly string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}
+
+/**
+ * The settings that were really given on the command line: commander's `--no-x` makes a default of true for `x`.
+ */
+export function givenSettings(command: Command): Flags {
+  const options = command.opts<Record<string, unknown>>();
+  return flagsFrom(
+    Object.fromEntries(Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === "cli")),
+  );
+}
+
+/** The user a job belongs to: the caller, or whom root names. */
+export interface Owner {
+  readonly account: Account;
+  readonly identity: Identity;
+  readonly places: Places;
+}
+
+/** @throws UsageError when somebody but root names another user */
+export function ownerOf(user: string | undefined): Owner {
+  const caller = callerIdentity();
+  if (user !== undefined && caller.uid !== 0 && user !== String(caller.uid)) {
+    const own = readAccount(undefined);
+    if (user !== own.name) throw new UsageError(`--user ${user}: only root can start a job for another user`);
+  }
+  const account = readAccount(user !== undefined && /^\d+$/.test(user) ? Number(user) : user);
+  const identity: Identity =
+    account.uid === caller.uid
+      ? caller
+      : { uid: account.uid, gid: account.gid, groups: account.groups.map((group) => group.gid) };
+  return { account, identity, places: { user: identity, home: account.home, env: process.env } };
+}
+
+/** The uid whose jobs a command deals with: root, naming nobody, sees everybody's. */
+export function visibleUid(user: string | undefined): number | undefined {
+  if (user !== undefined) return ownerOf(user).account.uid;
+  const uid = process.getuid?.() ?? 0;
+  return uid === 0 ? undefined : uid;
+}
+
+export function connectEngine(config: Config): Engine {
+  const configured = config.values.engine;
+  return connect(
+    resolveEndpoint({
+      env: process.env,
+      uid: process.getuid?.() ?? 0,
+      ...(configured === undefined ? {} : { configured, origin: config.origin("engine") }),
+    }),
+  );
+}
+
+/** Runs with an engine, and frees it whatever happens. */
+export async function withEngine<T>(config: Config, work: (engine: Engine) => Promise<T>): Promise<T> {
+  const engine = connectEngine(config);
+  try {
+    return await work(engine);
+  } finally {
+    engine.close();
+  }
+}
+
+export function udiImageOf(config: Config): string {
+  const path = config.values.udiImagePath;
+  return findUdiImage({
+    program: import.meta.dirname,
+    ...(path === undefined ? {} : { configured: { path, origin: config.origin("udiImagePath") } }),
+  });
+}
+
+export function cacheOf(config: Config, { places }: Owner): string {
+  return cacheDirectory(places, config.values.cacheDirectory);
+}
+
+export function stateOf(config: Config, { places }: Owner): string {
+  return stateDirectory(places, config.values.stateDirectory);
+}
+
+export function runBasesOf(config: Config, { places }: Owner): readonly string[] {
+  return findRunBases(places, config.values.runDirectory);
+}

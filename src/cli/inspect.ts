@@ -1,0 +1,16 @@
+import { Command } from "commander";
+import { findJob, recordOf } from "../job/jobs.ts";
+import { addSettings, configure, givenSettings, visibleUid, withEngine } from "./context.ts";
+
+export function command(): Command {
+  const inspect = new Command("gangway inspect")
+    .description("Everything known about a running job, as JSON.")
+    .argument("[job]", "the job; may be left out when only one runs")
+    .option("-u, --user <USER>", "whose job it is (root only)");
+  addSettings(inspect, ["engine"]);
+  return inspect.action(async (id: string | undefined, options: { user?: string }, self: Command) => {
+    const config = await configure(givenSettings(self));
+    const job = await withEngine(config, (engine) => findJob(engine, visibleUid(options.user), id));
+    process.stdout.write(`${JSON.stringify({ ...job, record: recordOf(job) }, null, 2)}\n`);
+  });
+}

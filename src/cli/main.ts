@@ -1,0 +1,107 @@
+import { GangwayError, LAUNCHER_FAILED } from "../config/errors.ts";
+import { didYouMean } from "../config/suggest.ts";
+
+/** A command of `gangway`: its module is loaded only when it is called. */
+interface Entry {
+  readonly summary: string;
+  load(): Promise<{ command(): import("commander").Command }>;
+}
+
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  run: {
+    summary: "start a job: its container on every node, an sshd in each, the command on the head",
+    load: () => import("./run.ts"),
+  },
+  shell: { summary: "a shell or a command in a running job's container", load: () => import("./shell.ts") },
+  ps: { summary: "the jobs that are running", load: () => import("./ps.ts") },
+  inspect: { summary: "everything known about a running job, as JSON", load: () => import("./inspect.ts") },
+  hosts: { summary: "a job's nodes, their addresses and ports", load: () => import("./hosts.ts") },
+  logs: { summary: "what a detached job has printed", load: () => import("./logs.ts") },
+  wait: { summary: "wait for a detached job's end, and end as it did", load: () => import("./wait.ts") },
+  stop: { summary: "end a job", load: () => import("./stop.ts") },
+  gc: { summary: "remove what killed launchers left", load: () => import("./gc.ts") },
+  doctor: { summary: "check this installation and say what is missing", load: () => import("./doctor.ts") },
+  config: { summary: "the settings, and where each came from", load: () => import("./config.ts") },
+};
+
+declare const GANGWAY_VERSION: string;
+
+function overview(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
+  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  return [
+    "Usage: gangway COMMAND [OPTION…]",
+    "",
+    "Starts a batch job's container on every node and puts an OpenSSH server of its own into each.",
+    "",
+    ...lines,
+    "",
+    "gangway COMMAND --help tells more. The first steps are in README.md.",
+    "",
+  ].join("\n");
+}
+
+/**
+ * Runs one command line.
+ *
+ * @param words behind the program's name
+ * @returns the exit code
+ */
+export async function main(words: readonly string[]): Promise<number> {
+  const [name, ...rest] = words;
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    const entry = name === "help" && rest[0] !== undefined ? COMMANDS[rest[0]] : undefined;
+    if (entry === undefined) {
+      (name === undefined ? process.stderr : process.stdout).write(overview());
+      return name === undefined ? LAUNCHER_FAILED : 0;
+    }
+    return await execute(entry, ["--help"]);
+  }
+  if (name === "--version" || name === "-V") {
+    process.stdout.write(`gangway ${GANGWAY_VERSION}\n`);
+    return 0;
+  }
+  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (entry === undefined) {
+    process.stderr.write(
+      `gangway: there is no command "${name}"\n  ${didYouMean(name, Object.keys(COMMANDS)) ?? "see `gangway --help`"}\n`,
+    );
+    return LAUNCHER_FAILED;
+  }
+  return await execute(entry, rest);
+}
+
+async function execute(entry: Entry, words: readonly string[]): Promise<number> {
+  try {
+    const { command } = await entry.load();
+    process.exitCode = 0;
+    await command()
+      .exitOverride()
+      .parseAsync([...words], { from: "user" });
+    return Number(process.exitCode);
+  } catch (error) {
+    return explain(error);
+  }
+}
+
+/** One line for what the user did or met; a stack only for our own mistakes. */
+function explain(error: unknown): number {
+  if (error instanceof GangwayError) {
+    process.stderr.write(`gangway: ${error.message}\n${error.hint === undefined ? "" : `  ${error.hint}\n`}`);
+    return error.exitCode;
+  }
+  if (isCommanderError(error)) return error.exitCode === 0 ? 0 : LAUNCHER_FAILED;
+  process.stderr.write(`gangway: this is a mistake of gangway's own, please report it\n${stackOf(error)}\n`);
+  return LAUNCHER_FAILED;
+}
+
+/** Commander has printed its message already. */
+function isCommanderError(error: unknown): error is { code: string; exitCode: number } {
+  return (
+    error instanceof Error && "code" in error && String(error.code).startsWith("commander.") && "exitCode" in error
+  );
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

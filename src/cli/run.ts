@@ -1,0 +1,262 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { Command } from "commander";
+import { virtualNodes } from "../allocation/allocation.ts";
+import { GangwayError, reasonOf, UsageError } from "../config/errors.ts";
+import type { Config } from "../config/load.ts";
+import { openRunBase } from "../config/paths.ts";
+import { type SettingKey, settingKeys } from "../config/settings.ts";
+import { openOutputFile, reportToParent, startDetached } from "../job/detach.ts";
+import { randomJobId } from "../job/id.ts";
+import { Launcher } from "../job/launcher.ts";
+import { StderrReporter } from "../job/reporter.ts";
+import type { JobSpec } from "../job/spec.ts";
+import { type EnvSetting, parseEnvFile, parseEnvSetting } from "../udi/environment.ts";
+import { checkJobId } from "../udi/names.ts";
+import {
+  addSettings,
+  cacheOf,
+  collectValues,
+  configure,
+  connectEngine,
+  givenSettings,
+  type Owner,
+  ownerOf,
+  stateOf,
+  udiImageOf,
+} from "./context.ts";
+
+interface RunOptions {
+  readonly image?: string;
+  readonly nodes: string;
+  readonly name?: string;
+  readonly user?: string;
+  readonly env?: readonly string[];
+  readonly envFile?: readonly string[];
+  readonly clearenv?: boolean;
+  readonly entrypoint?: string;
+  readonly workdir?: string;
+  readonly tmpfs?: readonly string[];
+  readonly readOnly?: boolean;
+  readonly detach?: boolean;
+  readonly output?: string;
+  readonly tty?: boolean;
+  readonly stdin: boolean;
+  readonly sshd: boolean;
+  readonly heldBack?: readonly string[];
+  readonly detachedAs?: string;
+}
+
+export function command(): Command {
+  const run = new Command("gangway run")
+    .description("Starts a job: its container on every node with an sshd in each, then the command on the head.")
+    .usage("[OPTION…] --image IMAGE [--] COMMAND [ARGUMENT…]")
+    .argument("[command...]", "the command, executed as it stands; without one the image's own")
+    .passThroughOptions()
+    .option("-i, --image <IMAGE>", "the image every node's container is made of")
+    .option("-N, --nodes <COUNT>", "so many virtual nodes on this machine: node1, node2, …", "1")
+    .option("--name <NAME>", "the job's id, instead of a random one")
+    .option("-u, --user <USER>", "whose job it is (root only, and then needed)")
+    .option(
+      "-e, --env <NAME[=VALUE]>",
+      "set a variable; NAME alone takes the caller's value. May be repeated.",
+      collectValues,
+    )
+    .option("--env-file <FILE>", "set the variables in a file, a line NAME=VALUE each. May be repeated.", collectValues)
+    .option("-E, --clearenv", "leave out the image's own variables")
+    .option("--entrypoint <COMMAND>", "instead of the image's ENTRYPOINT; empty: none")
+    .option("-w, --workdir <DIRECTORY>", "where the command starts; else here, where that is mounted")
+    .option("--tmpfs <TARGET[:OPTIONS]>", "an empty directory in memory. May be repeated.", collectValues)
+    .option("--read-only", "the image's own files cannot be written")
+    .option("-d, --detach", "return when the command runs, and print the job's id; output goes to gangway-JOB.out")
+    .option("-o, --output <FILE>", "with --detach: where output goes; %j stands for the job's id")
+    .option("-t, --tty", "a terminal for the command (the default, where the launcher has one on all three streams)")
+    .option("-T, --no-tty", "no terminal for the command")
+    .option("-n, --no-stdin", "do not read standard input")
+    .option("--no-sshd", "no sshd, no sessions: just the containers");
+  run.addOption(
+    run.createOption("--held-back <NODE=MS>", "open a node's sockets late").argParser(collectValues).hideHelp(),
+  );
+  run.addOption(run.createOption("--detached-as <ID>", "the launcher behind --detach").hideHelp());
+  addSettings(
+    run,
+    settingKeys.filter((key: SettingKey) => key !== "colour"),
+  );
+  return run.action(async (words: string[], _options: unknown, self: Command) => {
+    process.exitCode = await runCommand(words, self);
+  });
+}
+
+async function runCommand(words: readonly string[], self: Command): Promise<number> {
+  const options = self.opts<RunOptions>();
+  const detached = options.detachedAs !== undefined;
+  const reporter = new StderrReporter(process.stderr.isTTY === true && !detached);
+  try {
+    const config = await configure(givenSettings(self));
+    const owner = ownerOf(options.user);
+    if (options.detach === true && !detached) return await detach(options, owner);
+    return await launch(specOf(words, options, config, owner, self), config, owner, reporter);
+  } catch (error) {
+    if (detached) reportToParent({ running: false, exitCode: error instanceof GangwayError ? error.exitCode : 125 });
+    throw error;
+  }
+}
+
+async function launch(spec: JobSpec, config: Config, owner: Owner, reporter: StderrReporter): Promise<number> {
+  const engine = connectEngine(config);
+  try {
+    const { path } = openRunBase({
+      ...owner.places,
+      configured: config.values.runDirectory,
+      job: spec.id,
+      nodes: spec.allocation.nodes.length,
+    });
+    const launcher = new Launcher(spec, {
+      engine,
+      udiImage: udiImageOf(config),
+      runBase: path,
+      cacheDirectory: cacheOf(config, owner),
+      stateDirectory: stateOf(config, owner),
+      identity: owner.identity,
+      reporter,
+      ...(spec.outputFile === undefined ? {} : { onRunning: () => reportToParent({ running: true }) }),
+    });
+    return await launcher.run();
+  } finally {
+    engine.close();
+  }
+}
+
+/** Starts this very command line once more, behind us, with the output in a file. */
+async function detach(options: RunOptions, owner: Owner): Promise<number> {
+  const id = options.name === undefined ? randomJobId() : checkJobId(options.name);
+  const file = outputFile(options, id);
+  const output = openOutputFile(file, owner.identity);
+  const argv = [...process.argv.slice(1, 3), "--detached-as", id, ...process.argv.slice(3)];
+  const exitCode = await startDetached(argv, output);
+  if (exitCode === 0) process.stdout.write(`${id}\n`);
+  else process.stderr.write(`gangway: the launch failed:\n${readFileSync(file, "utf8")}`);
+  return exitCode;
+}
+
+function outputFile(options: RunOptions, id: string): string {
+  return resolve((options.output ?? "gangway-%j.out").replaceAll("%j", id));
+}
+
+function specOf(words: readonly string[], options: RunOptions, config: Config, owner: Owner, self: Command): JobSpec {
+  const { values } = config;
+  if (options.image === undefined) {
+    throw new UsageError("no image was named", { hint: "gangway run --image IMAGE -- COMMAND" });
+  }
+  if (options.output !== undefined && options.detach !== true) {
+    throw new UsageError("--output belongs to --detach", { hint: "without it, redirect standard output" });
+  }
+  const detachedAs = options.detachedAs;
+  const id = detachedAs ?? (options.name === undefined ? randomJobId() : checkJobId(options.name));
+  const listen = values.listen;
+  return {
+    id,
+    image: options.image,
+    pull: values.pull,
+    command: words,
+    ...(options.entrypoint === undefined ? {} : { entrypoint: options.entrypoint === "" ? [] : [options.entrypoint] }),
+    account: owner.account,
+    allocation: virtualNodes(wholeNumber("--nodes", options.nodes), values.slots),
+    ...defined({ network: values.network, port: values.port }),
+    ...(typeof listen === "string" ? {} : { listenAddress: listen.address }),
+    listen: listen !== "none",
+    sshd: options.sshd && values.allowSessions,
+    environment: {
+      clear: options.clearenv === true,
+      envFile: (options.envFile ?? []).flatMap(readEnvFile),
+      env: (options.env ?? []).map((setting) => parseEnvSetting(setting, process.env)),
+      term: process.env.TERM ?? "",
+      site: {
+        set: values.siteEnv,
+        prepend: values.siteEnvPrepend,
+        append: values.siteEnvAppend,
+        unset: values.siteEnvUnset,
+      },
+    },
+    ...defined({ workdir: options.workdir === undefined ? undefined : absolute(options.workdir) }),
+    callerDirectory: process.cwd(),
+    mountHome: values.mountHome,
+    mountWorkdir: values.mountWorkdir,
+    volumes: values.volumes,
+    tmpfs: Object.fromEntries((options.tmpfs ?? []).map(parseTmpfs)),
+    readOnlyRoot: options.readOnly === true,
+    limits: {
+      ...defined({
+        nanoCpus: values.cpus === undefined ? undefined : Math.round(values.cpus * 1e9),
+        cpusetCpus: values.cpuset,
+        memoryBytes: values.memory,
+        shmBytes: values.shmSize,
+        pids: values.pids,
+        cgroupParent: values.cgroupParent,
+      }),
+      ulimits: values.ulimits,
+    },
+    devices: values.devices,
+    ...defined({ gpus: values.gpus, shell: values.shell, timeLimitMs: values.timeLimit }),
+    tty: wantsTerminal(options, self),
+    stdin: options.stdin && detachedAs === undefined,
+    linger: values.linger,
+    maxConnections: values.maxConnections,
+    maxPerSource: values.maxPerSource,
+    prepareTimeoutMs: values.prepareTimeout,
+    upTimeoutMs: values.upTimeout,
+    membershipTimeoutMs: values.membershipTimeout,
+    ...(detachedAs === undefined ? {} : { outputFile: outputFile(options, id) }),
+    heldBack: Object.fromEntries((options.heldBack ?? []).map(parseHeldBack)),
+  };
+}
+
+/** The entries of an object that have a value. */
+function defined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}
+
+function wantsTerminal(options: RunOptions, self: Command): boolean {
+  const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  if (self.getOptionValueSource("tty") !== "cli") return terminal && process.stderr.isTTY === true && !options.detach;
+  if (options.tty === true && !terminal) {
+    throw new UsageError("--tty: standard input and output are no terminal", {
+      hint: "leave --tty out, or use script(1)",
+    });
+  }
+  return options.tty === true;
+}
+
+function wholeNumber(flag: string, text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`${flag} ${text}: not a whole number`);
+  return Number(text);
+}
+
+function absolute(path: string): string {
+  if (!path.startsWith("/")) throw new UsageError(`--workdir ${path}: not an absolute path in the container`);
+  return path;
+}
+
+function readEnvFile(file: string): EnvSetting[] {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new UsageError(`--env-file ${file}: ${reasonOf(error)}`, { cause: error });
+  }
+  return parseEnvFile(text, file, process.env);
+}
+
+function parseTmpfs(text: string): [string, string] {
+  const colon = text.indexOf(":");
+  const target = colon === -1 ? text : text.slice(0, colon);
+  if (!target.startsWith("/")) throw new UsageError(`--tmpfs ${text}: not an absolute path in the container`);
+  return [target, colon === -1 ? "" : text.slice(colon + 1)];
+}
+
+function parseHeldBack(text: string): [string, number] {
+  const [node = "", milliseconds = ""] = text.split("=");
+  return [node, wholeNumber("--held-back", milliseconds)];
+}

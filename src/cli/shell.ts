@@ -1,0 +1,52 @@
+import { Command } from "commander";
+import { JobError } from "../config/errors.ts";
+import { findJob, listJobs, nodeNamed } from "../job/jobs.ts";
+import { runSession } from "../session/ssh-client.ts";
+import { parseTarget } from "../session/target.ts";
+import { addSettings, configure, givenSettings, udiImageOf, visibleUid, withEngine } from "./context.ts";
+
+export function command(): Command {
+  const shell = new Command("gangway shell")
+    .description("A shell or a command in a running job's container: the same instance, its environment and directory.")
+    .usage("[OPTION…] [JOB[.NODE]] [-- COMMAND [ARGUMENT…]]")
+    .argument("[words...]", "the job (only needed when several run) and, behind --, the command")
+    .option("-u, --user <USER>", "whose job it is (root only)")
+    .option("-t, --tty", "a terminal for the command")
+    .option("-T, --no-tty", "no terminal");
+  addSettings(shell, ["engine", "udiImagePath"]);
+  return shell.action(async (_words: string[], _options: unknown, self: Command) => {
+    process.exitCode = await enter(self);
+  });
+}
+
+/** Commander drops `--`; what stands before it is the job, what stands behind is the command. */
+function splitWords(self: Command): { target: string | undefined; command: string[] } {
+  const separator = process.argv.indexOf("--");
+  const command = separator === -1 ? [] : process.argv.slice(separator + 1);
+  const before = self.args.slice(0, self.args.length - command.length);
+  if (before.length > 1) {
+    throw new JobError(`"${before.slice(1).join(" ")}": a command stands behind --`, {
+      hint: `gangway shell ${before[0]} -- ${before.slice(1).join(" ")}`,
+    });
+  }
+  return { target: before[0], command };
+}
+
+async function enter(self: Command): Promise<number> {
+  const options = self.opts<{ user?: string; tty?: boolean }>();
+  const { target, command } = splitWords(self);
+  const config = await configure(givenSettings(self));
+  const uid = visibleUid(options.user);
+  const { directory, host } = await withEngine(config, async (engine) => {
+    const jobs = await listJobs(engine, uid);
+    const wanted = parseTarget(
+      target,
+      jobs.map((job) => job.job),
+    );
+    const job = await findJob(engine, uid, wanted.job);
+    return { directory: job.directory, host: `${nodeNamed(job, wanted.node).name}.${job.job}.job` };
+  });
+  const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const tty = self.getOptionValueSource("tty") === "cli" ? options.tty === true : terminal;
+  return await runSession({ directory, host, udiImage: udiImageOf(config), command, tty });
+}

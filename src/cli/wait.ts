@@ -1,0 +1,30 @@
+import { join } from "node:path";
+import { Command } from "commander";
+import { JobError } from "../config/errors.ts";
+import { readEnd } from "../job/ended.ts";
+import { askLauncher } from "../job/owner-socket.ts";
+import { checkJobId } from "../udi/names.ts";
+import { configure, type Owner, ownerOf, runBasesOf, stateOf } from "./context.ts";
+
+export function command(): Command {
+  return new Command("gangway wait")
+    .description("Waits for a detached job's end, and ends with its exit code.")
+    .argument("<job>", "the job's id")
+    .option("-u, --user <USER>", "whose job it is (root only)")
+    .action(async (id: string, options: { user?: string }) => {
+      checkJobId(id);
+      process.exitCode = await waitFor(id, ownerOf(options.user));
+    });
+}
+
+async function waitFor(id: string, owner: Owner): Promise<number> {
+  const config = await configure({});
+  for (const base of runBasesOf(config, owner)) {
+    const exitCode = await askLauncher(join(base, id, "launcher.sock"), { op: "wait" });
+    if (exitCode !== undefined) return exitCode;
+  }
+  const ended = readEnd(stateOf(config, owner), id);
+  if (ended === undefined)
+    throw new JobError(`no job "${id}" is running, nor did a detached one of that name end lately`);
+  return ended.exitCode;
+}

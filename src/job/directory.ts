@@ -1,0 +1,109 @@
+import { appendFileSync, chmodSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { GangwayError } from "../config/errors.ts";
+import { asUser, type Identity } from "../config/identity.ts";
+import { formatIdentity, thisProcess } from "./process.ts";
+
+/**
+ * A job's private directory in memory (docs/internals.md, section 3). Everything in it is done in the name of the
+ * job's user: a launcher that runs as root follows no link that this user could have laid.
+ */
+export class JobDirectory {
+  readonly path: string;
+  readonly #identity: Identity;
+
+  /** @param base BASE of docs/internals.md, checked */
+  constructor(base: string, jobId: string, identity: Identity) {
+    this.path = join(base, jobId);
+    this.#identity = identity;
+  }
+
+  /**
+   * Sees to it that nothing of another job is taken for ours.
+   *
+   * @throws GangwayError when there is a job of that name
+   */
+  claim(): void {
+    if (asUser(this.#identity, () => lstatSync(this.path, { throwIfNoEntry: false })) !== undefined)
+      throw this.#taken();
+  }
+
+  /** @throws GangwayError when the job has one already */
+  create(nodes: number): void {
+    asUser(this.#identity, () => {
+      try {
+        mkdirSync(this.path, { mode: 0o700 });
+      } catch (error) {
+        throw (error as NodeJS.ErrnoException).code === "EEXIST" ? this.#taken(error) : error;
+      }
+      writeFileSync(join(this.path, "launcher"), `${formatIdentity(thisProcess())}\n`, { flag: "wx", mode: 0o600 });
+      mkdirSync(join(this.path, "kit"), { mode: 0o700 });
+      for (let node = 0; node < nodes; node++) mkdirSync(this.node(node), { mode: 0o700 });
+    });
+  }
+
+  node(index: number): string {
+    return join(this.path, String(index));
+  }
+
+  get launcherSocket(): string {
+    return join(this.path, "launcher.sock");
+  }
+
+  get kit(): string {
+    return join(this.path, "kit");
+  }
+
+  /** Makes files that must not exist yet. The mode counts, whatever the umask. */
+  write(directory: string, files: Readonly<Record<string, string>>, mode = 0o644): void {
+    asUser(this.#identity, () => {
+      for (const [name, content] of Object.entries(files)) {
+        const path = join(directory, name);
+        writeFileSync(path, content, { flag: "wx", mode });
+        chmodSync(path, mode);
+      }
+    });
+  }
+
+  /** Writes over a file in place: the inode stays, so that a container that has it mounted sees the new content. */
+  rewrite(directory: string, name: string, content: string): void {
+    asUser(this.#identity, () => writeFileSync(join(directory, name), content, { flag: "r+" }));
+  }
+
+  append(directory: string, name: string, content: string): void {
+    asUser(this.#identity, () => appendFileSync(join(directory, name), content));
+  }
+
+  /** Runs something that makes files here, such as a socket. */
+  as<T>(action: () => T): T {
+    const work: () => unknown = action;
+    return asUser(this.#identity, work) as T;
+  }
+
+  #taken(cause?: unknown): GangwayError {
+    return new GangwayError(`there is a job "${basename(this.path)}" already`, {
+      hint: "choose another --name, or see `gangway ps`; what a killed launcher left, `gangway gc` removes",
+      cause,
+    });
+  }
+
+  remove(): void {
+    asUser(this.#identity, () => removeTree(this.path));
+  }
+}
+
+/** rm -rf, also of directories that their owner has made unreadable. */
+export function removeTree(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch {
+    openUp(path);
+    rmSync(path, { recursive: true, force: true });
+  }
+}
+
+function openUp(path: string): void {
+  if (!lstatSync(path).isDirectory()) return;
+  chmodSync(path, 0o700);
+  for (const name of readdirSync(path)) openUp(join(path, name));
+}

@@ -1,0 +1,37 @@
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** What is kept of a detached job for a week, so that `wait` and `logs` find it when it is over. */
+export interface EndedJob {
+  readonly job: string;
+  readonly exitCode: number;
+  readonly outputFile: string;
+  /** ISO 8601. */
+  readonly ended: string;
+}
+
+const KEPT_MS = 7 * 24 * 3600 * 1000;
+
+function fileOf(stateDirectory: string, job: string): string {
+  return join(stateDirectory, "jobs", `${job}.json`);
+}
+
+/** Notes a detached job's end, and forgets those that ended long ago. */
+export function recordEnd(stateDirectory: string, ended: EndedJob): void {
+  const directory = join(stateDirectory, "jobs");
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  for (const name of readdirSync(directory)) {
+    const path = join(directory, name);
+    if (Date.now() - statSync(path).mtimeMs > KEPT_MS) rmSync(path, { force: true });
+  }
+  writeFileSync(fileOf(stateDirectory, ended.job), `${JSON.stringify(ended)}\n`, { mode: 0o600 });
+}
+
+/** A detached job that has ended; undefined when nothing is known of it. */
+export function readEnd(stateDirectory: string, job: string): EndedJob | undefined {
+  try {
+    return JSON.parse(readFileSync(fileOf(stateDirectory, job), "utf8")) as EndedJob;
+  } catch {
+    return undefined;
+  }
+}

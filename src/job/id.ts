@@ -1,0 +1,21 @@
+import { randomInt } from "node:crypto";
+
+// No vowels, so that no word appears, and no letters that are read for digits.
+const LETTERS = "bcdfghjkmnpqrstvwxz";
+const SYMBOLS = `${LETTERS}23456789`;
+const LENGTH = 6;
+
+/**
+ * A job id where no workload manager gives one: six symbols, the first a letter, so that it is never taken for a
+ * manager's number. 19 * 27^5 of them: two jobs of one user at a time do not meet.
+ */
+export function randomJobId(): string {
+  let id = LETTERS.charAt(randomInt(LETTERS.length));
+  while (id.length < LENGTH) id += SYMBOLS.charAt(randomInt(SYMBOLS.length));
+  return id;
+}
+
+/** The name of a job's container on a node; labels, not this name, are what Gangway finds containers by. */
+export function containerName(uid: number, jobId: string, nodeIndex: number): string {
+  return `gangway-${uid}-${jobId.replace(/[^A-Za-z0-9_.-]/g, "_")}-${nodeIndex}`;
+}

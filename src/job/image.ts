@@ -1,0 +1,132 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { EngineError } from "../config/errors.ts";
+import { asUser, type Identity } from "../config/identity.ts";
+import type { Engine, ImageInfo, PullProgress } from "../engine/types.ts";
+import type { PullPolicy } from "./spec.ts";
+
+/** What a launch has to know of an image's files; it is looked up once for each image id and then kept. */
+export interface ImageKnowledge {
+  readonly passwd?: string;
+  readonly group?: string;
+  readonly hosts?: string;
+  /** Of {@link PROBED}, those the image has. */
+  readonly present: readonly string[];
+}
+
+const READ = ["/etc/passwd", "/etc/group", "/etc/hosts"] as const;
+
+/** OpenSSH's programs that others call by their full path; ours are mounted over those that the image has. */
+export const SSH_PROGRAMS = ["/usr/bin/ssh", "/usr/bin/scp", "/usr/bin/sftp"] as const;
+export const PROFILE_DIRECTORY = "/etc/profile.d";
+const USUAL_SHELLS = [
+  "/bin/bash",
+  "/bin/sh",
+  "/usr/bin/bash",
+  "/usr/bin/zsh",
+  "/bin/zsh",
+  "/usr/bin/fish",
+  "/bin/tcsh",
+];
+
+/** Bumped when what is looked up changes, so that older answers are not used. */
+const FORMAT = 1;
+
+function cacheFile(cacheDirectory: string, imageId: string, shell: string): string {
+  const key = createHash("sha256").update(`${FORMAT}\0${imageId}\0${shell}`).digest("hex");
+  return join(cacheDirectory, "images", `${key}.json`);
+}
+
+function readCache(path: string): ImageKnowledge | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    return isKnowledge(value) ? value : undefined;
+  } catch {
+    // Missing or damaged: it is only a cache.
+    return undefined;
+  }
+}
+
+function isKnowledge(value: unknown): value is ImageKnowledge {
+  if (typeof value !== "object" || value === null) return false;
+  const record = value as Record<string, unknown>;
+  const text = (name: string) => record[name] === undefined || typeof record[name] === "string";
+  return text("passwd") && text("group") && text("hosts") && Array.isArray(record.present);
+}
+
+function writeCache(path: string, knowledge: ImageKnowledge): void {
+  const temporary = `${path}.${process.pid}`;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeFileSync(temporary, JSON.stringify(knowledge), { mode: 0o600 });
+    renameSync(temporary, path);
+  } catch {
+    // A cache that cannot be written (no home, disk full) costs time, nothing else.
+    rmSync(temporary, { force: true });
+  }
+}
+
+/**
+ * What must be known of an image's files.
+ *
+ * @param shell the account's login shell, of which it is asked whether the image has it
+ * @param identity in whose name the cache is read and written
+ * @param cacheDirectory of that user; undefined: nothing is kept
+ */
+export async function examineImage(
+  engine: Engine,
+  image: ImageInfo,
+  shell: string,
+  identity: Identity,
+  cacheDirectory: string | undefined,
+): Promise<ImageKnowledge> {
+  const path = cacheDirectory === undefined ? undefined : cacheFile(cacheDirectory, image.id, shell);
+  const known = path === undefined ? undefined : asUser(identity, () => readCache(path));
+  if (known !== undefined) return known;
+  const [files, stats] = await Promise.all([
+    engine.readImage(image.id, "/etc", (file) => (READ as readonly string[]).includes(file)),
+    engine.statImage(image.id, [...new Set([shell, ...USUAL_SHELLS, ...SSH_PROGRAMS, PROFILE_DIRECTORY])]),
+  ]);
+  const text = (file: string) => {
+    const entry = files.get(file);
+    return entry?.kind === "file" ? entry.content.toString("utf8") : undefined;
+  };
+  const [passwd, group, hosts] = READ.map(text);
+  const knowledge: ImageKnowledge = {
+    ...(passwd === undefined ? {} : { passwd }),
+    ...(group === undefined ? {} : { group }),
+    ...(hosts === undefined ? {} : { hosts }),
+    present: [...stats].filter(([, kind]) => kind !== "other").map(([file]) => file),
+  };
+  if (path !== undefined) asUser(identity, () => writeCache(path, knowledge));
+  return knowledge;
+}
+
+/**
+ * The image, pulled where the policy asks for it.
+ *
+ * @throws EngineError when it is not there and may not be pulled, or cannot be
+ */
+export async function obtainImage(
+  engine: Engine,
+  reference: string,
+  policy: PullPolicy,
+  onProgress: (progress: PullProgress) => void,
+  signal: AbortSignal,
+): Promise<ImageInfo> {
+  if (policy !== "always") {
+    const image = await engine.inspectImage(reference);
+    if (image !== undefined) return image;
+    if (policy === "never") {
+      throw new EngineError(`the engine has no image "${reference}", and --pull never forbids to pull it`, {
+        hint: "check its name, or allow pulling with --pull missing",
+      });
+    }
+  }
+  await engine.pull(reference, onProgress, signal);
+  const image = await engine.inspectImage(reference);
+  if (image === undefined)
+    throw new EngineError(`image "${reference}" was pulled, and yet the engine does not have it`);
+  return image;
+}

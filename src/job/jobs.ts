@@ -1,0 +1,122 @@
+import { JobError } from "../config/errors.ts";
+import type { ContainerSummary, Engine } from "../engine/types.ts";
+import { LABEL } from "./labels.ts";
+import { isGone, parseIdentity } from "./process.ts";
+import { type JobRecord, readRecord } from "./record.ts";
+
+export interface JobNodeSummary {
+  readonly name: string;
+  readonly index: number;
+  readonly container: string;
+  /** As the engine has it: "created", "running", "exited", … */
+  readonly state: string;
+}
+
+/** A job as its containers' labels tell of it. */
+export interface JobSummary {
+  readonly job: string;
+  readonly user: string;
+  readonly uid: number;
+  readonly image: string;
+  readonly directory: string;
+  readonly sshd: boolean;
+  readonly outputFile?: string;
+  /** Seconds since the epoch. */
+  readonly created: number;
+  /** Its launcher is known to be dead: what is there is only waiting to be cleared. */
+  readonly orphaned: boolean;
+  readonly nodes: readonly JobNodeSummary[];
+}
+
+function nodeOf(container: ContainerSummary): JobNodeSummary {
+  return {
+    name: container.labels[LABEL.node] ?? container.name,
+    index: Number(container.labels[LABEL.nodeIndex] ?? 0),
+    container: container.name,
+    state: container.state,
+  };
+}
+
+function summaryOf(job: string, containers: readonly ContainerSummary[]): JobSummary {
+  const labels = containers[0]?.labels ?? {};
+  const launcher = parseIdentity(labels[LABEL.launcher] ?? "");
+  const output = labels[LABEL.output];
+  return {
+    job,
+    user: labels[LABEL.user] ?? "",
+    uid: Number(labels[LABEL.uid]),
+    image: labels[LABEL.image] ?? "",
+    directory: labels[LABEL.directory] ?? "",
+    sshd: labels[LABEL.sshd] !== "no",
+    ...(output === undefined ? {} : { outputFile: output }),
+    created: Math.min(...containers.map((container) => container.created)),
+    orphaned: launcher !== undefined && isGone(launcher),
+    nodes: containers.map(nodeOf).sort((a, b) => a.index - b.index),
+  };
+}
+
+/**
+ * The jobs on this engine.
+ *
+ * @param uid whose; undefined: everybody's
+ */
+export async function listJobs(engine: Engine, uid: number | undefined): Promise<JobSummary[]> {
+  const containers = await engine.list([uid === undefined ? LABEL.uid : `${LABEL.uid}=${uid}`]);
+  const groups = new Map<string, ContainerSummary[]>();
+  for (const container of containers) {
+    const job = container.labels[LABEL.job];
+    if (job === undefined) continue;
+    const key = `${container.labels[LABEL.uid]}/${job}`;
+    groups.set(key, [...(groups.get(key) ?? []), container]);
+  }
+  return [...groups.values()]
+    .map((group) => summaryOf(group[0]?.labels[LABEL.job] ?? "", group))
+    .sort((a, b) => a.created - b.created || a.job.localeCompare(b.job));
+}
+
+/**
+ * The job that is meant.
+ *
+ * @param id undefined: the only one there is
+ * @throws JobError when there is none, or several and no id was given
+ */
+export async function findJob(engine: Engine, uid: number | undefined, id: string | undefined): Promise<JobSummary> {
+  const jobs = await listJobs(engine, uid);
+  const found = id === undefined ? jobs.filter((job) => !job.orphaned) : jobs.filter((job) => job.job === id);
+  const [first] = found;
+  if (first === undefined) {
+    const running = jobs.map((job) => job.job).join(", ");
+    throw new JobError(
+      id === undefined ? "no job of yours is running on this engine" : `no job "${id}" is running on this engine`,
+      {
+        hint: running === "" || id === undefined ? "start one with `gangway run`" : `running: ${running}`,
+      },
+    );
+  }
+  if (found.length > 1) {
+    throw new JobError(
+      id === undefined
+        ? `several jobs are running: ${found.map((job) => job.job).join(", ")}`
+        : `several users have a job "${id}": ${found.map((job) => job.user).join(", ")}`,
+      { hint: id === undefined ? "say which" : "ask as that user" },
+    );
+  }
+  return first;
+}
+
+/** What the launcher noted of a job that is up: addresses and ports. */
+export function recordOf(job: JobSummary): JobRecord | undefined {
+  return readRecord(job.directory);
+}
+
+/** @throws JobError when the job has no such node. `wanted` is a name, or an index. */
+export function nodeNamed(job: JobSummary, wanted: string | undefined): JobNodeSummary {
+  const byName = job.nodes.find((node) => node.name === (wanted ?? job.nodes[0]?.name));
+  const found = byName ?? (wanted !== undefined && /^\d+$/.test(wanted) ? job.nodes[Number(wanted)] : undefined);
+  if (found === undefined) {
+    throw new JobError(`job ${job.job} has no node "${wanted}"`, {
+      hint: `it has ${job.nodes.map((node) => node.name).join(", ")}`,
+    });
+  }
+  return found;
+}

@@ -1,0 +1,449 @@
+import { constants } from "node:os";
+import { GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
+import type { Identity } from "../config/identity.ts";
+import type { Attachment, Engine } from "../engine/types.ts";
+import { collect } from "./collect.ts";
+import { Deferred, unlessAborted, within } from "./deferred.ts";
+import { JobDirectory } from "./directory.ts";
+import { recordEnd } from "./ended.ts";
+import { containerName } from "./id.ts";
+import { examineImage, obtainImage } from "./image.ts";
+import { JobAuthority, type Member } from "./membership.ts";
+import { checkVolume, placesOfTheUser } from "./mounts.ts";
+import { JobNode, type NodeEnd } from "./node.ts";
+import { OwnerSocket } from "./owner-socket.ts";
+import { checkArchitecture, containerSpec, makePlan, type Plan, prepareNodeDirectory } from "./prepare.ts";
+import { writeRecord } from "./record.ts";
+import type { Reporter } from "./reporter.ts";
+import type { JobSpec } from "./spec.ts";
+import { StdioBridge } from "./stdio.ts";
+import { Terminal } from "./terminal.ts";
+import { Watchdog } from "./watchdog.ts";
+
+/** What a launch needs of its surroundings. */
+export interface LaunchContext {
+  readonly engine: Engine;
+  /** The tree on the host that becomes /opt/udiImage. */
+  readonly udiImage: string;
+  /** BASE of docs/internals.md, section 3, checked. */
+  readonly runBase: string;
+  readonly cacheDirectory: string | undefined;
+  /** Where a detached job's end is noted. */
+  readonly stateDirectory: string;
+  readonly identity: Identity;
+  readonly reporter: Reporter;
+  /** Called when the command has been told to go: a detached launcher tells its parent. */
+  readonly onRunning?: () => void;
+}
+
+/** Exit code of a job that its own time limit ended, as timeout(1) has it. */
+const TIME_LIMIT_REACHED = 124;
+/** How long a job that was told to stop may take before it is killed. */
+const STOP_GRACE_MS = 10_000;
+const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM"] as const;
+/** Those that end the launch as long as there is no command to hand them to. */
+const ENDING: readonly string[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
+/** So many interrupts on a terminal end a job whose command does not listen to them. */
+const PATIENCE_WITH_INTERRUPTS = 3;
+
+/** A signal came before the command was started. */
+class Interrupted extends GangwayError {}
+
+/**
+ * One launch, from its specification to its end: prepare, up, membership, go, end (docs/internals.md, section 6).
+ * Whatever happens, nothing is left: what was made is removed here, or, when this process is killed, by the watchdog.
+ */
+export class Launcher {
+  readonly #spec: JobSpec;
+  readonly #context: LaunchContext;
+  readonly #directory: JobDirectory;
+  readonly #terminal = new Terminal();
+  readonly #interrupt = new AbortController();
+  /** Settled by whatever ends the job before its command ends by itself. */
+  readonly #cutShort = new Deferred<number>();
+  #nodes: JobNode[] = [];
+  /** Requests that make containers and may still be under way when the launch is given up. */
+  #making: Promise<unknown>[] = [];
+  #created = false;
+  #going = false;
+  #interrupts = 0;
+
+  constructor(spec: JobSpec, context: LaunchContext) {
+    this.#spec = spec;
+    this.#context = context;
+    this.#directory = new JobDirectory(context.runBase, spec.id, context.identity);
+  }
+
+  /**
+   * Runs the job to its end.
+   *
+   * @returns the exit code of `gangway run`
+   * @throws GangwayError when the launch failed; then, too, nothing is left
+   */
+  async run(): Promise<number> {
+    const stopListening = this.#listenToSignals();
+    try {
+      const plan = await this.#abortable(this.#plan());
+      return await this.#launch(plan);
+    } catch (error) {
+      if (error instanceof Interrupted) return error.exitCode;
+      throw error;
+    } finally {
+      this.#context.reporter.quiet();
+      stopListening();
+    }
+  }
+
+  // ---- prepare -------------------------------------------------------------------------------------------------
+
+  async #plan(): Promise<Plan> {
+    const { engine, reporter, udiImage, identity, cacheDirectory } = this.#context;
+    const spec = this.#spec;
+    for (const volume of spec.volumes) this.#directory.as(() => checkVolume(volume));
+    const info = engine.info();
+    info.catch(() => undefined);
+    reporter.phase(`looking for image ${spec.image}`);
+    const image = await obtainImage(
+      engine,
+      spec.image,
+      spec.pull,
+      (progress) => reporter.pull(spec.image, progress),
+      this.#interrupt.signal,
+    );
+    checkArchitecture(udiImage, image, spec.image);
+    const knowledge = await examineImage(engine, image, spec.shell ?? spec.account.shell, identity, cacheDirectory);
+    const places = this.#directory.as(() => placesOfTheUser(spec));
+    return makePlan(spec, { engine: await info, image, knowledge, udiImage, places });
+  }
+
+  async #launch(plan: Plan): Promise<number> {
+    const { engine, udiImage, identity } = this.#context;
+    const names = plan.spec.allocation.nodes.map((node) =>
+      containerName(plan.spec.account.uid, plan.spec.id, node.index),
+    );
+    this.#directory.claim();
+    // It has to be there before there is anything that it may have to clear.
+    const watchdog = new Watchdog(udiImage, engine.endpoint.socketPath, this.#directory.path, identity, names);
+    let ownerSocket: OwnerSocket | undefined;
+    let exitCode: number | undefined;
+    try {
+      this.#directory.create(plan.spec.allocation.nodes.length);
+      this.#created = true;
+      ownerSocket = this.#directory.as(
+        () => new OwnerSocket(this.#directory.launcherSocket, (request) => this.#stop(request.signal, request.graceMs)),
+      );
+      exitCode = await this.#lifeOf(plan);
+      return exitCode;
+    } finally {
+      await this.#clear(watchdog, names);
+      this.#noteEnd(exitCode ?? LAUNCHER_FAILED);
+      await ownerSocket?.close(exitCode ?? LAUNCHER_FAILED);
+    }
+  }
+
+  async #lifeOf(plan: Plan): Promise<number> {
+    const { spec } = plan;
+    const { reporter } = this.#context;
+    const many = spec.allocation.nodes.length > 1 ? `${spec.allocation.nodes.length} nodes` : "the container";
+    reporter.phase(`preparing ${many}`);
+    const keys = spec.allocation.nodes.map((node) => prepareNodeDirectory(plan, node, this.#directory));
+    this.#nodes = spec.allocation.nodes.map((node) => this.#makeNode(plan, node.index));
+    const bridge = await this.#phase("prepare", spec.prepareTimeoutMs, this.#createAll(plan));
+    try {
+      // While the engine is busy: what earlier launchers left when they were killed together with their watchdogs.
+      void collect(this.#context.engine, this.#context.identity, this.#context.runBase).catch(() => undefined);
+      reporter.phase(`waiting for ${many} to come up`);
+      await this.#phase("up", spec.upTimeoutMs, this.#bringUp(plan));
+      const members: Member[] = await Promise.all(
+        this.#nodes.map(async ({ node, up }, index) => ({ node, up: await up.promise, ...required(keys[index]) })),
+      );
+      if (spec.sshd) this.#admit(plan, members);
+      writeRecord(
+        plan,
+        members,
+        this.#nodes.map((node) => node.container),
+        this.#directory,
+      );
+      return await this.#go(plan, bridge);
+    } finally {
+      this.#terminal.restore();
+      bridge.close();
+    }
+  }
+
+  #makeNode(plan: Plan, index: number): JobNode {
+    const node = required(plan.spec.allocation.nodes[index]);
+    return new JobNode(node, containerName(plan.spec.account.uid, plan.spec.id, index), this.#directory, {
+      onStopped: () => this.#suspend(index),
+      onLingering: (sessions) =>
+        this.#context.reporter.note(
+          `the command has ended; waiting for ${sessions} session${sessions === 1 ? "" : "s"} to be closed`,
+        ),
+    });
+  }
+
+  /** Makes every container, and attaches to the head's streams before anything can come out of them. */
+  async #createAll(plan: Plan): Promise<StdioBridge> {
+    const { engine } = this.#context;
+    const attachments = await Promise.all(
+      this.#nodes.map(async ({ node }) => {
+        try {
+          const making = engine.create(containerSpec(plan, node, this.#directory));
+          this.#making.push(making);
+          const id = await making;
+          return node.index === 0 ? await engine.attach(id, plan.spec.tty) : undefined;
+        } catch (error) {
+          throw atNode(node.name, error);
+        }
+      }),
+    );
+    return new StdioBridge(required(attachments[0] as Attachment | undefined), {
+      onOutputError: (descriptor, error) => this.#outputFailed(descriptor, error),
+    });
+  }
+
+  // ---- up ------------------------------------------------------------------------------------------------------
+
+  async #bringUp(plan: Plan): Promise<void> {
+    const { engine } = this.#context;
+    await Promise.all(
+      this.#nodes.map(async (node) => {
+        const started = engine.start(node.container).catch((error: unknown) => {
+          throw atNode(node.node.name, error);
+        });
+        // Init reports before the engine answers: when it is up, the engine's answer is of no interest any more.
+        await Promise.race([started.then(() => node.up.promise), node.up.promise]);
+        started.catch(() => undefined);
+        if (plan.spec.sshd) await node.readBanner();
+      }),
+    );
+  }
+
+  // ---- membership ----------------------------------------------------------------------------------------------
+
+  #admit(plan: Plan, members: readonly Member[]): void {
+    const authority = new JobAuthority(plan);
+    authority.admit(members, this.#directory);
+    authority.equipOwner(members, this.#directory);
+  }
+
+  // ---- go ------------------------------------------------------------------------------------------------------
+
+  async #go(plan: Plan, bridge: StdioBridge): Promise<number> {
+    const { spec } = plan;
+    const head = required(this.#nodes[0]);
+    this.#context.reporter.quiet();
+    this.#interrupt.signal.throwIfAborted();
+    let stopResizing: (() => void) | undefined;
+    if (spec.tty) {
+      head.send(this.#terminal.size);
+      stopResizing = this.#terminal.onResize((size) => head.send(size));
+    }
+    this.#going = true;
+    head.send("go");
+    bridge.openInput(spec.stdin, this.#terminal);
+    this.#context.onRunning?.();
+    const timer = spec.timeLimitMs === undefined ? undefined : this.#limitTime(spec.timeLimitMs);
+    try {
+      return await this.#end(plan, head, bridge);
+    } finally {
+      clearTimeout(timer);
+      stopResizing?.();
+    }
+  }
+
+  async #end(plan: Plan, head: JobNode, bridge: StdioBridge): Promise<number> {
+    const others = this.#nodes.slice(1);
+    const lost = Promise.race(
+      others
+        .map((node) => node.closed.promise.then(() => ({ lost: node })))
+        .concat([new Promise<never>(() => undefined)]),
+    );
+    const first = await Promise.race([
+      head.ended.promise.then((end) => ({ end })),
+      lost,
+      this.#cutShort.promise.then((code) => ({ code })),
+    ]);
+    if ("code" in first) return first.code;
+    if ("lost" in first) {
+      const name = first.lost.node.name;
+      throw new LaunchError(name, "its container ended while the command was running", {
+        hint: "somebody removed it, or its engine stopped; the job was ended with it",
+      });
+    }
+    const exitCode = await this.#exitCodeOf(first.end, head);
+    if (plan.spec.linger === "none") for (const node of others) node.send("end");
+    else await this.#lingerElsewhere(plan, others);
+    // The last output comes after the report, and a lingering head stays until its sessions are closed.
+    await Promise.race([Promise.all([bridge.drained, head.closed.promise]), this.#cutShort.promise]);
+    return exitCode;
+  }
+
+  async #exitCodeOf(end: NodeEnd, head: JobNode): Promise<number> {
+    const { engine, reporter } = this.#context;
+    switch (end.kind) {
+      case "exit":
+        if (head.failure !== undefined) reporter.note(`${head.node.name}: ${head.failure}`);
+        return end.code;
+      case "signal":
+        return 128 + end.signal;
+      case "lost": {
+        const state = await engine.inspect(head.container).catch(() => undefined);
+        const why =
+          state?.oomKilled === true ? "it ran out of its memory limit" : "somebody killed it, or its engine stopped";
+        reporter.note(`${head.node.name}: its container ended without a word: ${why}`);
+        return 128 + constants.signals.SIGKILL;
+      }
+    }
+  }
+
+  /** The other nodes' sessions count as well when the job waits for sessions. */
+  async #lingerElsewhere(plan: Plan, others: readonly JobNode[]): Promise<void> {
+    const limit = typeof plan.spec.linger === "object" ? plan.spec.linger.seconds * 1000 : Number.POSITIVE_INFINITY;
+    const deadline = Date.now() + limit;
+    await Promise.race([Promise.all(others.map((node) => node.untilIdle(deadline))), this.#cutShort.promise]);
+    for (const node of others) node.send("end");
+  }
+
+  // ---- what can come in between --------------------------------------------------------------------------------
+
+  #listenToSignals(): () => void {
+    const handlers = FORWARDED.map((name) => {
+      const handler = () => this.#signalled(name);
+      process.on(name, handler);
+      return () => process.off(name, handler);
+    });
+    return () => {
+      for (const remove of handlers) remove();
+    };
+  }
+
+  #signalled(name: (typeof FORWARDED)[number]): void {
+    const number = constants.signals[name];
+    if (!this.#going) {
+      if (ENDING.includes(name)) this.#interrupt.abort(new Interrupted(name, { exitCode: 128 + number }));
+      return;
+    }
+    // With a terminal of its own the job hears of a new size from there.
+    if (name === "SIGWINCH" && this.#spec.tty) return;
+    this.#nodes[0]?.send({ signal: number });
+    if (name === "SIGINT") {
+      this.#interrupts += 1;
+      if (this.#interrupts === PATIENCE_WITH_INTERRUPTS) {
+        this.#context.reporter.note("the command does not end by ^C: ending the job");
+        this.#cutShort.resolve(128 + number);
+      }
+    }
+  }
+
+  #stop(signal: number, graceMs: number): void {
+    if (!this.#going) {
+      this.#interrupt.abort(new Interrupted("stopped", { exitCode: 128 + signal }));
+      return;
+    }
+    this.#nodes[0]?.send({ signal });
+    setTimeout(() => this.#cutShort.resolve(128 + constants.signals.SIGKILL), graceMs).unref();
+  }
+
+  #limitTime(milliseconds: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#context.reporter.note("the job's time limit is reached");
+      const head = this.#nodes[0];
+      head?.send({ signal: constants.signals.SIGTERM });
+      const cut = () => this.#cutShort.resolve(TIME_LIMIT_REACHED);
+      setTimeout(cut, STOP_GRACE_MS).unref();
+      void head?.ended.promise.then(cut);
+    }, milliseconds);
+  }
+
+  /** The command was stopped by ^Z on its terminal. */
+  #suspend(index: number): void {
+    if (index !== 0 || !this.#spec.tty) return;
+    this.#terminal.suspendSelf();
+    const head = this.#nodes[0];
+    head?.send(this.#terminal.size);
+    head?.send("continue");
+  }
+
+  #outputFailed(descriptor: number, error: NodeJS.ErrnoException): void {
+    if (error.code !== "EPIPE") {
+      const name = descriptor === 1 ? "standard output" : "standard error";
+      this.#context.reporter.note(`${name} cannot be written: ${error.message}`);
+    }
+    this.#nodes[0]?.send({ signal: constants.signals.SIGPIPE });
+  }
+
+  // ---- the end -------------------------------------------------------------------------------------------------
+
+  async #clear(watchdog: Watchdog, names: readonly string[]): Promise<void> {
+    const { engine, reporter } = this.#context;
+    if (!this.#created) {
+      watchdog.dismiss();
+      return;
+    }
+    for (const node of this.#nodes) node.send("end");
+    // A container that is still being made would appear behind our back.
+    await Promise.allSettled(this.#making);
+    const results = await Promise.allSettled(names.map((name) => engine.remove(name)));
+    for (const node of this.#nodes) node.close();
+    try {
+      this.#directory.remove();
+    } catch (error) {
+      reporter.note(`${this.#directory.path} could not be removed: ${reasonOf(error)}`);
+      watchdog.takeOver();
+      return;
+    }
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed === undefined) {
+      watchdog.dismiss();
+      return;
+    }
+    reporter.note(
+      `a container could not be removed now, and will be when the engine answers: ${reasonOf(failed.reason)}`,
+    );
+    watchdog.takeOver();
+  }
+
+  #noteEnd(exitCode: number): void {
+    const { id, outputFile } = this.#spec;
+    if (outputFile === undefined) return;
+    try {
+      this.#directory.as(() =>
+        recordEnd(this.#context.stateDirectory, { job: id, exitCode, outputFile, ended: new Date().toISOString() }),
+      );
+    } catch (error) {
+      this.#context.reporter.note(`the job's end could not be noted for \`gangway wait\`: ${reasonOf(error)}`);
+    }
+  }
+
+  #abortable<T>(work: Promise<T>): Promise<T> {
+    work.catch(() => undefined);
+    return unlessAborted(work, this.#interrupt.signal);
+  }
+
+  #phase<T>(name: string, milliseconds: number, work: Promise<T>): Promise<T> {
+    return this.#abortable(
+      within(work, milliseconds, () => {
+        const missing = this.#nodes.filter((node) => !node.connected).map((node) => node.node.name);
+        const who = missing.length > 0 ? missing.join(", ") : this.#nodes.map((node) => node.node.name).join(", ");
+        return new LaunchError(who, `not done with phase "${name}" within ${milliseconds / 1000} s`, {
+          hint: `is the engine overloaded? --${name}-timeout gives it longer`,
+        });
+      }),
+    );
+  }
+}
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new TypeError("a node without its counterpart");
+  return value;
+}
+
+function atNode(node: string, error: unknown): Error {
+  if (!(error instanceof GangwayError)) return new LaunchError(node, reasonOf(error), { cause: error });
+  return new LaunchError(node, error.message, {
+    cause: error,
+    exitCode: error.exitCode,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+  });
+}

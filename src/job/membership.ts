@@ -1,0 +1,121 @@
+import { join } from "node:path";
+import type { AllocatedNode } from "../allocation/allocation.ts";
+import { signCertificate } from "../udi/certificates.ts";
+import { hostsAppendix } from "../udi/hosts.ts";
+import { type Authority, generateAuthority, generateKeyPair } from "../udi/keys.ts";
+import { renderKnownHosts } from "../udi/known-hosts.ts";
+import { renderJobConfig, renderKitConfig } from "../udi/ssh-config.ts";
+import type { JobDirectory } from "./directory.ts";
+import type { UpReport } from "./node.ts";
+import { namesOf, type Plan, sharesNetwork } from "./prepare.ts";
+
+/** A node that is up, with the public halves of its keys. */
+export interface Member {
+  readonly node: AllocatedNode;
+  readonly up: UpReport;
+  readonly hostKey: string;
+  readonly userKey: string;
+}
+
+/** The address by which the members reach a node. */
+function addressOf(plan: Plan, member: Member): string {
+  return sharesNetwork(plan) ? "127.0.0.1" : (member.up.addresses[0] ?? "127.0.0.1");
+}
+
+/** Addresses that mean this node and no other. */
+function ownAddresses(plan: Plan, member: Member): readonly string[] {
+  return sharesNetwork(plan) ? [] : member.up.addresses;
+}
+
+/**
+ * The job's authority: it signs what belongs to the job, in memory, and dies with the launcher.
+ */
+export class JobAuthority {
+  readonly #authority: Authority;
+  readonly #plan: Plan;
+  #serial = 0n;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+    this.#authority = generateAuthority(`authority of job ${plan.spec.id}`);
+  }
+
+  /** Signs every member, and gives every node what it needs to know and be known by the others. */
+  admit(members: readonly Member[], directory: JobDirectory): void {
+    const { spec } = this.#plan;
+    const hosts = hostsAppendix(
+      members.map((member) => {
+        const [name = member.node.name, ...aliases] = namesOf(spec, member.node);
+        return { addresses: [addressOf(this.#plan, member)], name, aliases };
+      }),
+    );
+    const sshConfig = renderJobConfig({
+      user: spec.account.name,
+      nodes: members.map((member) => ({
+        names: [...namesOf(spec, member.node), ...ownAddresses(this.#plan, member)],
+        port: member.up.port,
+      })),
+    });
+    const knownHosts = renderKnownHosts(this.#authority.publicKey);
+    for (const member of members) {
+      const place = directory.node(member.node.index);
+      directory.write(place, {
+        "host_ed25519-cert.pub": `${this.#signHost(member)}\n`,
+        "id_ed25519-cert.pub": `${this.#signUser(member.userKey, `${spec.id}-${member.node.name}`)}\n`,
+        known_hosts: knownHosts,
+        ssh_config: sshConfig,
+      });
+      directory.rewrite(place, "authority.pub", `${this.#authority.publicKey}\n`);
+      directory.append(place, "hosts", hosts);
+    }
+  }
+
+  /** Makes the access kit of the job's owner on this node. */
+  equipOwner(members: readonly Member[], directory: JobDirectory): void {
+    const { spec, udiImage } = this.#plan;
+    const pair = generateKeyPair(`owner@${spec.id}.job`);
+    directory.write(directory.kit, { id_ed25519: pair.privateKey }, 0o600);
+    directory.write(directory.kit, {
+      "id_ed25519-cert.pub": `${this.#signUser(pair.publicKey, `${spec.id}-owner`)}\n`,
+      known_hosts: renderKnownHosts(this.#authority.publicKey),
+      ssh_config: renderKitConfig({
+        user: spec.account.name,
+        identity: join(directory.kit, "id_ed25519"),
+        certificate: join(directory.kit, "id_ed25519-cert.pub"),
+        knownHosts: join(directory.kit, "known_hosts"),
+        connector: join(udiImage, "libexec/connector"),
+        nodes: members.map((member) => ({
+          names: namesOf(spec, member.node).slice(1),
+          principal: `${member.node.name}.${spec.id}.job`,
+          socket: join(directory.node(member.node.index), "ssh"),
+        })),
+      }),
+    });
+  }
+
+  #signHost(member: Member): string {
+    const { spec } = this.#plan;
+    return signCertificate(this.#authority, {
+      kind: "host",
+      publicKey: member.hostKey,
+      keyId: `${spec.id}-${member.node.name}`,
+      serial: this.#next(),
+      principals: [...namesOf(spec, member.node), ...ownAddresses(this.#plan, member)],
+    });
+  }
+
+  #signUser(publicKey: string, keyId: string): string {
+    return signCertificate(this.#authority, {
+      kind: "user",
+      publicKey,
+      keyId,
+      serial: this.#next(),
+      principals: [this.#plan.principal],
+    });
+  }
+
+  #next(): bigint {
+    this.#serial += 1n;
+    return this.#serial;
+  }
+}

@@ -1,0 +1,113 @@
+import { accessSync, constants, statSync } from "node:fs";
+import { join } from "node:path";
+import { GangwayError, UsageError } from "../config/errors.ts";
+import type { MountSpec } from "../engine/types.ts";
+import { type ImageKnowledge, PROFILE_DIRECTORY, SSH_PROGRAMS } from "./image.ts";
+import type { JobSpec, Volume } from "./spec.ts";
+
+export const UDI_IMAGE = "/opt/udiImage";
+export const RUN_DIRECTORY = "/run/gangway";
+const HOSTSFILE = "/var/hostsfile";
+const PROFILE_SCRIPT = `${PROFILE_DIRECTORY}/zz-gangway.sh`;
+
+/** Where the container has what is ours. Volumes may neither lie in these, nor contain them. */
+const OURS = [UDI_IMAGE, RUN_DIRECTORY, HOSTSFILE, "/etc/passwd", "/etc/group", "/etc/hosts", PROFILE_SCRIPT];
+
+/** Directories of the host that hold its own system: mounted over the container's they would be a twin of the host. */
+const SYSTEM = [
+  "/bin",
+  "/boot",
+  "/dev",
+  "/etc",
+  "/lib",
+  "/lib32",
+  "/lib64",
+  "/opt",
+  "/proc",
+  "/run",
+  "/sbin",
+  "/sys",
+  "/usr",
+];
+
+function contains(directory: string, path: string): boolean {
+  return directory === "/" || path === directory || path.startsWith(`${directory}/`);
+}
+
+/**
+ * Refuses a volume that would cover what Gangway puts into the container.
+ *
+ * @throws UsageError naming the volume and the place
+ */
+export function checkVolume(volume: Volume): void {
+  const covered = OURS.find((ours) => contains(volume.target, ours) || contains(ours, volume.target));
+  if (covered !== undefined) {
+    throw new UsageError(`volume ${volume.source}:${volume.target} would cover ${covered}, which is Gangway's own`, {
+      hint: "mount it somewhere else in the container",
+    });
+  }
+  try {
+    statSync(volume.source);
+  } catch (error) {
+    const denied = (error as NodeJS.ErrnoException).code === "EACCES";
+    throw new GangwayError(
+      `volume ${volume.source}:${volume.target}: ${volume.source} ${denied ? "cannot be reached (permission denied)" : "does not exist on this host"}`,
+      { hint: "a source must exist before the launch; nothing is made silently", cause: error },
+    );
+  }
+}
+
+function isUsableDirectory(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.X_OK);
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a directory of the host can stand at the same path in the container without hiding the image's system. */
+function mayBeMountedInPlace(path: string): boolean {
+  return path !== "/" && !SYSTEM.some((system) => contains(system, path)) && !OURS.some((ours) => contains(path, ours));
+}
+
+/**
+ * Home and working directory at their own paths, as far as they exist and hide nothing. To be called in the name of
+ * the job's user, whose rights decide.
+ */
+export function placesOfTheUser(spec: JobSpec): { mounts: MountSpec[]; workdirIsMounted: boolean } {
+  const mounts: MountSpec[] = [];
+  const add = (path: string) => {
+    if (!mounts.some((mount) => contains(mount.target, path)))
+      mounts.push({ source: path, target: path, readOnly: false });
+  };
+  const taken = spec.volumes.map((volume) => volume.target);
+  const { home } = spec.account;
+  if (spec.mountHome && mayBeMountedInPlace(home) && !taken.includes(home) && isUsableDirectory(home)) add(home);
+  const cwd = spec.callerDirectory;
+  if (spec.mountWorkdir && mayBeMountedInPlace(cwd) && !taken.includes(cwd) && isUsableDirectory(cwd)) add(cwd);
+  const workdirIsMounted = [...mounts.map((mount) => mount.target), ...taken].some((target) => contains(target, cwd));
+  return { mounts, workdirIsMounted };
+}
+
+/** What Gangway itself mounts into a node's container. */
+export function ownMounts(udiImage: string, nodeDirectory: string, image: ImageKnowledge, sshd: boolean): MountSpec[] {
+  const readOnly = (source: string, target: string): MountSpec => ({ source, target, readOnly: true });
+  const mounts: MountSpec[] = [
+    readOnly(udiImage, UDI_IMAGE),
+    { source: nodeDirectory, target: RUN_DIRECTORY, readOnly: false },
+    readOnly(join(nodeDirectory, "passwd"), "/etc/passwd"),
+    readOnly(join(nodeDirectory, "group"), "/etc/group"),
+    readOnly(join(nodeDirectory, "hosts"), "/etc/hosts"),
+    readOnly(join(nodeDirectory, "hostsfile"), HOSTSFILE),
+  ];
+  if (image.present.includes(PROFILE_DIRECTORY)) {
+    mounts.push(readOnly(join(udiImage, "etc/profile.d/zz-gangway.sh"), PROFILE_SCRIPT));
+  }
+  if (sshd) {
+    for (const program of SSH_PROGRAMS.filter((path) => image.present.includes(path))) {
+      mounts.push(readOnly(join(udiImage, "bin", program.slice(program.lastIndexOf("/") + 1)), program));
+    }
+  }
+  return mounts;
+}

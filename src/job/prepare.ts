@@ -1,0 +1,268 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { AllocatedNode } from "../allocation/allocation.ts";
+import { GangwayError, UsageError } from "../config/errors.ts";
+import type { ContainerSpec, EngineInfo, ImageInfo } from "../engine/types.ts";
+import { composeEnvironment, unwantedNames } from "../udi/environment.ts";
+import { mergeHosts } from "../udi/hosts.ts";
+import { renderHostsfile } from "../udi/hostsfile.ts";
+import { generateKeyPair } from "../udi/keys.ts";
+import { chooseShell, mergeGroup, mergePasswd } from "../udi/passwd.ts";
+import { applySite } from "../udi/site-environment.ts";
+import { renderSshdConfig } from "../udi/sshd-config.ts";
+import type { JobDirectory } from "./directory.ts";
+import { containerName } from "./id.ts";
+import type { ImageKnowledge } from "./image.ts";
+import { LABEL } from "./labels.ts";
+import { ownMounts, type placesOfTheUser, UDI_IMAGE } from "./mounts.ts";
+import { formatIdentity, thisProcess } from "./process.ts";
+import type { JobSpec } from "./spec.ts";
+
+/** The port of sshd where each container has a network of its own; Shifter's. On a shared one the kernel chooses. */
+const USUAL_PORT = 1204;
+
+/** Everything about a job that is the same on each of its nodes and known before a container is made. */
+export interface Plan {
+  readonly spec: JobSpec;
+  readonly image: ImageInfo;
+  readonly knowledge: ImageKnowledge;
+  readonly network: string;
+  readonly udiImage: string;
+  readonly command: readonly string[];
+  readonly shell: string;
+  readonly workdir: string;
+  readonly mounts: ContainerSpec["mounts"];
+  /** The principal that the job's user certificates carry and its sshds accept. */
+  readonly principal: string;
+}
+
+/** Names by which a node is known inside the job and, with the access kit, outside. */
+export function namesOf(spec: JobSpec, node: AllocatedNode): string[] {
+  return [node.name, `${node.name}.${spec.id}.job`, ...(node.index === 0 ? [`${spec.id}.job`] : [])];
+}
+
+/** Whether all nodes of the job live in the same network, where each needs a port of its own. */
+export function sharesNetwork(plan: Plan): boolean {
+  return plan.network === "host";
+}
+
+/** Node.js' names of architectures as the image format has them (OCI image-spec, GOARCH). */
+function imageArchitecture(udiArchitecture: string): string {
+  const names: Record<string, string> = { x86_64: "amd64", aarch64: "arm64", ppc64le: "ppc64le", riscv64: "riscv64" };
+  return names[udiArchitecture] ?? udiArchitecture;
+}
+
+/**
+ * Refuses what the udiImage cannot serve.
+ *
+ * @throws GangwayError when the tree is missing, or made for another architecture than the image
+ */
+export function checkArchitecture(udiImage: string, image: ImageInfo, reference: string): void {
+  let manifest: string;
+  try {
+    manifest = readFileSync(join(udiImage, "manifest.json"), "utf8");
+  } catch (error) {
+    throw new GangwayError(`the udiImage at ${udiImage} has no manifest.json`, {
+      hint: "build it with `make`, or name another with --udi-image-path",
+      cause: error,
+    });
+  }
+  const architecture = imageArchitecture(/"arch"\s*:\s*"([^"]*)"/.exec(manifest)?.[1] ?? "unknown");
+  if (image.architecture !== "" && image.architecture !== architecture) {
+    throw new GangwayError(
+      `image "${reference}" is made for ${image.architecture}, and the udiImage for ${architecture}`,
+      {
+        hint: "use an image of this machine's architecture",
+      },
+    );
+  }
+}
+
+function commandOf(spec: JobSpec, image: ImageInfo): string[] {
+  const entrypoint = spec.entrypoint ?? image.entrypoint;
+  // As `docker run`: an entrypoint given by hand takes the image's CMD away with the image's ENTRYPOINT.
+  const command = spec.command.length > 0 || spec.entrypoint !== undefined ? spec.command : image.cmd;
+  const argv = [...entrypoint, ...command];
+  if (argv.length === 0) {
+    throw new UsageError(`image "${spec.image}" names no command of its own, and none was given`, {
+      hint: "put one behind `--`: gangway run --image IMG -- COMMAND",
+    });
+  }
+  return argv;
+}
+
+/**
+ * Refuses networks in which the job's nodes could not reach each other.
+ *
+ * @returns the network to use
+ * @throws UsageError
+ */
+function networkOf(spec: JobSpec, engine: EngineInfo): string {
+  const network = spec.network ?? (engine.rootless ? "host" : "bridge");
+  const nodes = spec.allocation.nodes.length;
+  if (nodes === 1 || !spec.sshd) return network;
+  if (network === "none" || !spec.listen) {
+    throw new UsageError(
+      `${nodes} nodes cannot reach each other with ${network === "none" ? "--network none" : "no TCP port"}`,
+      {
+        hint: "leave it out, or use one node",
+      },
+    );
+  }
+  if (network === "host" && spec.port !== undefined && spec.port !== 0) {
+    throw new UsageError(`${nodes} nodes share this host's network, where only one can have port ${spec.port}`, {
+      hint: "leave --port out, and each gets one of its own",
+    });
+  }
+  return network;
+}
+
+/** What a plan is made from. */
+export interface Findings {
+  readonly engine: EngineInfo;
+  readonly image: ImageInfo;
+  readonly knowledge: ImageKnowledge;
+  readonly udiImage: string;
+  readonly places: ReturnType<typeof placesOfTheUser>;
+}
+
+/** Decides what the specification leaves to the engine, the image and the user's files. */
+export function makePlan(spec: JobSpec, { engine, image, knowledge, udiImage, places }: Findings): Plan {
+  const wanted = spec.shell ?? spec.account.shell;
+  return {
+    spec,
+    image,
+    knowledge,
+    network: networkOf(spec, engine),
+    udiImage,
+    command: commandOf(spec, image),
+    shell: chooseShell(wanted, (path) => knowledge.present.includes(path)),
+    workdir: spec.workdir ?? (places.workdirIsMounted ? spec.callerDirectory : image.workdir || "/"),
+    mounts: [...places.mounts, ...spec.volumes],
+    principal: `job-${spec.id}`,
+  };
+}
+
+function initArguments(plan: Plan, node: AllocatedNode): string[] {
+  const { spec } = plan;
+  const options = ["--launcher"];
+  const delay = spec.heldBack[node.name];
+  if (delay !== undefined) options.push("--held-back", String(delay));
+  if (!spec.sshd) options.push("--no-sshd");
+  else if (!spec.listen || plan.network === "none") options.push("--no-listen");
+  else {
+    options.push("--port", String(spec.port ?? (sharesNetwork(plan) ? 0 : USUAL_PORT)));
+    if (spec.listenAddress !== undefined) options.push("--listen", spec.listenAddress);
+  }
+  options.push("--max-connections", String(spec.maxConnections), "--max-per-source", String(spec.maxPerSource));
+  if (node.index !== 0) return [...options, "--hold"];
+  const linger = typeof spec.linger === "string" ? spec.linger : String(spec.linger.seconds);
+  return [...options, "--linger", linger, "--", ...plan.command];
+}
+
+function environmentOf(plan: Plan, node: AllocatedNode): string[] {
+  const { spec, image } = plan;
+  const { nodes } = spec.allocation;
+  const composed = composeEnvironment({
+    image: image.env,
+    clearImage: spec.environment.clear,
+    envFile: spec.environment.envFile,
+    env: spec.environment.env,
+    account: spec.account,
+    shell: plan.shell,
+    ...(spec.tty ? { term: spec.environment.term } : {}),
+    job: {
+      jobId: spec.id,
+      node: node.name,
+      nodeId: node.index,
+      nodeCount: nodes.length,
+      nodeList: nodes.map(({ name }) => name).join(","),
+      slots: node.slots,
+      totalSlots: nodes.reduce((sum, { slots }) => sum + slots, 0),
+      qualifiedNames: nodes.some(({ name }) => name.includes(".")),
+      imageRequest: spec.image,
+      imageId: image.id,
+    },
+  });
+  const environment = applySite(composed, spec.environment.site);
+  // A name without a value takes away what the engine would add of the image's.
+  return [...environment, ...unwantedNames(image.env, environment)];
+}
+
+function labelsOf(plan: Plan, node: AllocatedNode, directory: JobDirectory): Record<string, string> {
+  const { spec } = plan;
+  return {
+    [LABEL.job]: spec.id,
+    [LABEL.node]: node.name,
+    [LABEL.nodeIndex]: String(node.index),
+    [LABEL.nodes]: String(spec.allocation.nodes.length),
+    [LABEL.uid]: String(spec.account.uid),
+    [LABEL.user]: spec.account.name,
+    [LABEL.image]: spec.image,
+    [LABEL.directory]: directory.path,
+    [LABEL.launcher]: formatIdentity(thisProcess()),
+    [LABEL.sshd]: spec.sshd ? "yes" : "no",
+    ...(spec.outputFile === undefined ? {} : { [LABEL.output]: spec.outputFile }),
+  };
+}
+
+/** The container of one node, in every detail. */
+export function containerSpec(plan: Plan, node: AllocatedNode, directory: JobDirectory): ContainerSpec {
+  const { spec } = plan;
+  return {
+    name: containerName(spec.account.uid, spec.id, node.index),
+    image: plan.image.id,
+    argv: [`${UDI_IMAGE}/libexec/init`, ...initArguments(plan, node)],
+    env: environmentOf(plan, node),
+    uid: spec.account.uid,
+    gid: spec.account.gid,
+    supplementaryGids: spec.account.groups.map((group) => group.gid),
+    workdir: plan.workdir,
+    hostname: node.name,
+    labels: labelsOf(plan, node, directory),
+    mounts: [...ownMounts(plan.udiImage, directory.node(node.index), plan.knowledge, spec.sshd), ...plan.mounts],
+    tmpfs: spec.tmpfs,
+    network: plan.network,
+    tty: spec.tty && node.index === 0,
+    openStdin: node.index === 0,
+    readOnlyRoot: spec.readOnlyRoot,
+    autoRemove: true,
+    limits: spec.limits,
+    devices: spec.devices,
+    ...(spec.gpus === undefined ? {} : { gpus: spec.gpus }),
+  };
+}
+
+/**
+ * Fills a node's run directory with what is known before the container starts, the node's two keys among it: they are
+ * born here and stay here.
+ *
+ * @returns the public halves, for the authority to sign
+ */
+export function prepareNodeDirectory(
+  plan: Plan,
+  node: AllocatedNode,
+  directory: JobDirectory,
+): { readonly hostKey: string; readonly userKey: string } {
+  const { spec } = plan;
+  const host = generateKeyPair(`${node.name}.${spec.id}.job`);
+  const user = generateKeyPair(`${spec.account.name}@${node.name}.${spec.id}.job`);
+  const place = directory.node(node.index);
+  directory.write(place, { host_ed25519: host.privateKey, id_ed25519: user.privateKey }, 0o600);
+  directory.write(place, { revoked_keys: "", authorized_keys: "" }, 0o600);
+  directory.write(place, {
+    "host_ed25519.pub": `${host.publicKey}\n`,
+    "id_ed25519.pub": `${user.publicKey}\n`,
+    "authority.pub": "",
+    principals: `${plan.principal}\n`,
+    sshd_config: renderSshdConfig(spec.account.name),
+    passwd: mergePasswd(plan.knowledge.passwd, spec.account, plan.shell),
+    group: mergeGroup(plan.knowledge.group, spec.account),
+    hosts: mergeHosts(
+      [plan.knowledge.hosts],
+      spec.allocation.nodes.flatMap((other) => namesOf(spec, other)),
+    ),
+    hostsfile: renderHostsfile(spec.allocation.nodes),
+  });
+  return { hostKey: host.publicKey, userKey: user.publicKey };
+}

@@ -1,0 +1,40 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import type { Identity } from "../config/identity.ts";
+
+/**
+ * The process that clears up when the launcher is killed: started before there is anything to clear, in a session of
+ * its own, holding a pipe from us (docs/internals.md, section 5).
+ */
+export class Watchdog {
+  readonly #child: ChildProcess;
+
+  constructor(
+    udiImage: string,
+    socketPath: string,
+    jobDirectory: string,
+    identity: Identity,
+    containers: readonly string[],
+  ) {
+    const user = process.getuid?.() === 0 ? ["--uid", `${identity.uid}`, "--gid", `${identity.gid}`] : [];
+    this.#child = spawn(
+      join(udiImage, "libexec/watchdog"),
+      ["--socket", socketPath, "--job-dir", jobDirectory, ...user, ...containers],
+      // An empty environment: it lives longer than anything the user's environment was meant for.
+      { stdio: ["pipe", "ignore", "ignore"], detached: true, env: {}, cwd: "/" },
+    );
+    this.#child.on("error", () => undefined);
+    this.#child.stdin?.on("error", () => undefined);
+    this.#child.unref();
+  }
+
+  /** All is cleared: it may go. */
+  dismiss(): void {
+    this.#child.stdin?.end("k");
+  }
+
+  /** Something could not be cleared by us: it goes on trying when we are gone. */
+  takeOver(): void {
+    this.#child.stdin?.destroy();
+  }
+}

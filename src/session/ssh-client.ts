@@ -1,0 +1,81 @@
+import { spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { constants as osConstants } from "node:os";
+import { join } from "node:path";
+import { JobError } from "../config/errors.ts";
+
+/** A session into a job's container on this node, by its access kit. */
+export interface SessionRequest {
+  /** The job's directory on the host. */
+  readonly directory: string;
+  /** The name the kit's ssh_config has for the node. */
+  readonly host: string;
+  readonly udiImage: string;
+  /** Empty: a login shell. */
+  readonly command: readonly string[];
+  readonly tty: boolean;
+}
+
+/** A word for a POSIX shell, whatever is in it. */
+export function shellWord(word: string): string {
+  return /^[A-Za-z0-9_./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/**
+ * The ssh client of this host, since it knows the host's accounts (by LDAP or SSSD), which our static one does not;
+ * ours where there is none.
+ */
+function sshProgram(udiImage: string): string {
+  for (const directory of (process.env.PATH ?? "").split(":").filter((entry) => entry.startsWith("/"))) {
+    const path = join(directory, "ssh");
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not in this directory.
+    }
+  }
+  return join(udiImage, "bin/ssh");
+}
+
+export function sshArguments(request: SessionRequest): string[] {
+  const terminal = request.tty ? ["-t"] : request.command.length > 0 ? ["-T"] : [];
+  // A session is quiet but for errors: ssh would tell with -t that the connection is closed.
+  const quiet = ["-o", "LogLevel=ERROR"];
+  const words = request.command.map(shellWord).join(" ");
+  return [
+    "-F",
+    join(request.directory, "kit/ssh_config"),
+    ...quiet,
+    ...terminal,
+    "--",
+    request.host,
+    ...(words === "" ? [] : [words]),
+  ];
+}
+
+/**
+ * Runs a session with this process's own standard streams.
+ *
+ * @returns its exit code; 255 when ssh itself failed
+ */
+export async function runSession(request: SessionRequest): Promise<number> {
+  const config = join(request.directory, "kit/ssh_config");
+  try {
+    accessSync(config, constants.R_OK);
+  } catch (error) {
+    throw new JobError("the job cannot be entered (yet): it has no access kit", {
+      hint: "it is still being launched, is another user's, or was started with --no-sshd",
+      cause: error,
+    });
+  }
+  const child = spawn(sshProgram(request.udiImage), sshArguments(request), { stdio: "inherit" });
+  // These reach ssh from the terminal as well; it decides what they mean.
+  const ignore = () => undefined;
+  const pass = (signal: NodeJS.Signals) => child.kill(signal);
+  process.on("SIGINT", ignore).on("SIGQUIT", ignore).on("SIGTERM", pass).on("SIGHUP", pass);
+  return await new Promise<number>((resolve, reject) => {
+    child.once("error", (error) => reject(new JobError(`ssh cannot be started: ${error.message}`, { cause: error })));
+    child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : osConstants.signals[signal])));
+  });
+}
