@@ -13,7 +13,12 @@ export function callerIdentity(): Identity {
   return { uid: process.geteuid?.() ?? -1, gid: process.getegid?.() ?? -1, groups: process.getgroups?.() ?? [] };
 }
 
-type Synchronous<F extends () => unknown> = ReturnType<F> extends PromiseLike<unknown> ? never : F;
+/** F itself, but nothing that could be given where F returns a promise. (What only throws returns `never`.) */
+type Synchronous<F extends () => unknown> = [ReturnType<F>] extends [never]
+  ? F
+  : ReturnType<F> extends PromiseLike<unknown>
+    ? never
+    : F;
 
 /**
  * Runs `work` with the effective uid, gid and groups of a user, when this process is root and the user is another; as it

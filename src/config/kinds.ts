@@ -53,6 +53,7 @@ function nameOf(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (value instanceof Date) return "a date";
   if (typeof value === "object") return "a table";
+  if (typeof value === "string") return "a text";
   return typeof value === "boolean" ? "a truth value" : `a ${typeof value}`;
 }
 

@@ -1,8 +1,11 @@
 import { ConfigError } from "./errors.ts";
 import { readSettings, SITE_FILE } from "./file.ts";
+import type { Flags } from "./flags.ts";
 import { normalPath } from "./parse.ts";
 import { type Setting, type SettingKey, settingKeys, settingOf, type Values, variableOf } from "./settings.ts";
 import { fault, type Where } from "./where.ts";
+
+export { type Flags, type FlagValue, flagsFrom } from "./flags.ts";
 
 /** Where a value came from. */
 export type Origin =
@@ -10,10 +13,6 @@ export type Origin =
   | { readonly kind: "site" | "user"; readonly path: string; readonly line: number }
   | { readonly kind: "variable"; readonly name: string }
   | { readonly kind: "flag"; readonly name: string };
-
-/** What a flag was given: its argument, its arguments, or for `--X` and `--no-X` true and false. */
-export type FlagValue = string | readonly string[] | boolean | undefined;
-export type Flags = { readonly [K in SettingKey]?: FlagValue };
 
 export interface Config {
   readonly values: Values;
@@ -127,23 +126,6 @@ function flagTexts(given: string | readonly string[] | boolean, { flag: known }:
   if (given === true) return ["true"];
   if (given === false) return [known?.negated ?? "false"];
   return typeof given === "string" ? [given] : given;
-}
-
-/**
- * Picks the settings' flags out of what a command line parser found, by the names such parsers make of long flags
- * (`--shm-size` is `shmSize`, `--no-listen` is `listen: false`).
- */
-export function flagsFrom(options: Readonly<Record<string, unknown>>): Flags {
-  const flags: { [K in SettingKey]?: FlagValue } = {};
-  for (const key of settingKeys) {
-    const name = settingOf(key).flag?.name.replaceAll(/-([a-z])/g, (_dash, letter: string) => letter.toUpperCase());
-    if (name === undefined || !Object.hasOwn(options, name)) continue;
-    const given = options[name];
-    if (typeof given === "string" || typeof given === "boolean") flags[key] = given;
-    else if (typeof given === "number") flags[key] = String(given);
-    else if (Array.isArray(given)) flags[key] = given.map(String);
-  }
-  return flags;
 }
 
 export function describeOrigin(origin: Origin): string {

@@ -1,3 +1,4 @@
+import { flagText } from "./flags.ts";
 import type { Config } from "./load.ts";
 import { type SettingKey, settingKeys, settingOf, variableOf } from "./settings.ts";
 
@@ -25,16 +26,6 @@ export function configJson(config: Config): Record<string, { readonly value: unk
   return Object.fromEntries(
     settingKeys.map((key) => [key, { value: config.values[key] ?? null, origin: config.origin(key) }]),
   );
-}
-
-/** A flag as help and reference show it: `-v, --volume SOURCE:TARGET`, `--[no-]mount-home`. */
-export function flagText(key: SettingKey): string {
-  const { flag, kind } = settingOf(key);
-  if (flag === undefined) return "";
-  const short = flag.short === undefined ? "" : `-${flag.short}, `;
-  if (flag.bare === true) return `${short}--[no-]${flag.name}`;
-  const long = `${short}--${flag.name} ${kind.placeholder}`;
-  return flag.negated === undefined ? long : `${long}, --no-${flag.name}`;
 }
 
 /** The reference of all settings, in Markdown, as the administrator's manual includes it. */
