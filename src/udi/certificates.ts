@@ -30,7 +30,10 @@ export interface CertificateRequest {
   readonly keyId: string;
   /** 0 to 2^64-1; what a key is revoked and its sessions are ended by. */
   readonly serial: bigint;
-  /** For a host the names and addresses it is connected to by, for a user the accounts or roles. Never empty. */
+  /**
+   * For a host the names and addresses it is connected to by, which are written in small letters; for a user the accounts
+   * or roles. Never empty.
+   */
   readonly principals: readonly string[];
   /** Whole seconds count. Absent: since ever. */
   readonly validAfter?: Date;
@@ -49,7 +52,9 @@ export interface CertificateRequest {
  */
 export function signCertificate(authority: Authority, request: CertificateRequest): string {
   const key = readKey(request.publicKey);
-  const principals = checkPrincipals(request.principals);
+  // ssh turns what was typed, and an alias, into small letters before it compares them, letter by letter.
+  const named = request.kind === "host" ? request.principals.map((name) => name.toLowerCase()) : request.principals;
+  const principals = checkPrincipals(named);
   const { validAfter, validBefore } = validity(request);
   if (request.serial < 0n || request.serial > FOREVER) throw bad("its serial number is not one of 64 bits");
   checkKeyId(request.keyId);

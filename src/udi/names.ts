@@ -90,7 +90,7 @@ export function jobHost({ job, node, cluster }: JobHost): string {
 export function parseJobHost(host: string): JobHost | undefined {
   const labels = host.split(".");
   const mark = labels.lastIndexOf(SUFFIX);
-  if (mark < 1) return undefined;
+  if (mark < 1 || labels.includes("")) return undefined;
   const pair = labels.slice(Math.max(0, mark - 2), mark).join(".");
   const width = CONDOR_ID.test(pair) ? 2 : 1;
   const job = labels.slice(mark - width, mark).join(".");

@@ -99,8 +99,9 @@ export function renderKitConfig(options: KitConfigOptions): string {
     const hosts = new Set(names.flatMap((name) => [checkHost(name), name.toLowerCase()]));
     if (hosts.size === 0) throw new GangwayError(`${principal} has no name to be reached by`);
     return block(`Host ${[...hosts].join(" ")}`, [
-      ["HostName", principal],
-      ["HostKeyAlias", principal],
+      // ssh looks an alias up in small letters; host certificates name their principals so.
+      ["HostName", principal.toLowerCase()],
+      ["HostKeyAlias", principal.toLowerCase()],
       ["User", userName(options.user)],
       ["ProxyCommand", `${shellWord(options.connector)} ${shellWord(socket)}`],
       ["ProxyUseFdpass", "yes"],
