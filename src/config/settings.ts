@@ -54,7 +54,8 @@ export interface Setting<T> {
   readonly doc: string;
 }
 
-function setting<T>(given: Setting<T>): Setting<T> {
+/** The kind alone decides the type: else a default of "missing" would make any text of it. */
+function setting<T>(given: Omit<Setting<T>, "default"> & { readonly default: NoInfer<T> }): Setting<T> {
   return given;
 }
 

@@ -1,7 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, expectTypeOf, it } from "vitest";
 import { flagText } from "../../src/config/flags.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import { settingKeys, settingOf, settings, variableOf } from "../../src/config/settings.ts";
+import type { Linger, Listen, Volume } from "../../src/config/parse-container.ts";
+import { settingKeys, settingOf, settings, type Values, variableOf } from "../../src/config/settings.ts";
 import { configJson, configReference, configRows } from "../../src/config/show.ts";
 
 const sources = { env: {}, uid: process.geteuid?.() ?? 0, home: "/nonexistent", siteFile: "/nonexistent/config.toml" };
@@ -64,5 +65,16 @@ describe("the table", () => {
     expect(flagText("mountHome")).toBe("--[no-]mount-home");
     expect(flagText("listen")).toBe("--listen ADDRESS, --no-listen");
     expect(flagText("allowSessions")).toBe("");
+  });
+
+  it("gives each value its own type", () => {
+    expectTypeOf<Values["pull"]>().toEqualTypeOf<"missing" | "always" | "never">();
+    expectTypeOf<Values["port"]>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<Values["mountHome"]>().toEqualTypeOf<boolean>();
+    expectTypeOf<Values["volumes"]>().toEqualTypeOf<readonly Volume[]>();
+    expectTypeOf<Values["linger"]>().toEqualTypeOf<Linger>();
+    expectTypeOf<Values["listen"]>().toEqualTypeOf<Listen>();
+    expectTypeOf<Values["siteEnv"]>().toEqualTypeOf<Readonly<Record<string, string>>>();
+    expectTypeOf<Values["prepareTimeout"]>().toEqualTypeOf<number>();
   });
 });
