@@ -1,11 +1,13 @@
 import { homedir } from "node:os";
 import type { Command } from "commander";
 import { UsageError } from "../config/errors.ts";
+import { flagDeclarations } from "../config/flags.ts";
 import { callerIdentity, type Identity } from "../config/identity.ts";
 import { type Config, type Flags, flagsFrom, loadConfig } from "../config/load.ts";
 import { cacheDirectory, findRunBases, findUdiImage, type Places, stateDirectory } from "../config/paths.ts";
-import { type SettingKey, settingOf } from "../config/settings.ts";
-import { connect, resolveEndpoint } from "../engine/engine.ts";
+import type { SettingKey } from "../config/settings.ts";
+import { resolveEndpoint } from "../engine/endpoint.ts";
+import { connect } from "../engine/engine.ts";
 import type { Engine } from "../engine/types.ts";
 import { type Account, readAccount } from "../udi/accounts.ts";
 
@@ -22,15 +24,10 @@ export async function configure(flags: Flags): Promise<Config> {
 
 /** Puts the settings' flags on a command, with the help that their table has. */
 export function addSettings(command: Command, keys: readonly SettingKey[]): Command {
-  for (const key of keys) {
-    const { flag, kind, doc } = settingOf(key);
-    if (flag === undefined) continue;
-    const short = flag.short === undefined ? "" : `-${flag.short}, `;
-    const argument = flag.bare === true ? "" : ` <${kind.placeholder}>`;
-    const description = kind.repeats ? `${doc} May be repeated.` : doc;
-    if (kind.repeats) command.option(`${short}--${flag.name}${argument}`, description, collectValues);
-    else command.option(`${short}--${flag.name}${argument}`, description);
-    if (flag.negated !== undefined) command.option(`--no-${flag.name}`, `the same as --${flag.name} ${flag.negated}`);
+  for (const { key, flags, documentation, repeats } of flagDeclarations()) {
+    if (!keys.includes(key)) continue;
+    if (repeats) command.option(flags, documentation, collectValues);
+    else command.option(flags, documentation);
   }
   return command;
 }
@@ -78,13 +75,15 @@ export function visibleUid(user: string | undefined): number | undefined {
   return uid === 0 ? undefined : uid;
 }
 
+/** The engine that flag or variable name, else $DOCKER_HOST, else a file, else the one that is found. */
 export function connectEngine(config: Config): Engine {
-  const configured = config.values.engine;
+  const named = config.values.engine;
+  const byHand = config.origins("engine").some(({ kind }) => kind === "flag" || kind === "variable");
   return connect(
     resolveEndpoint({
       env: process.env,
       uid: process.getuid?.() ?? 0,
-      ...(configured === undefined ? {} : { configured, origin: config.origin("engine") }),
+      ...(named === undefined ? {} : byHand ? { flag: named } : { configured: named }),
     }),
   );
 }

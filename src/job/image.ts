@@ -84,20 +84,16 @@ export async function examineImage(
   const path = cacheDirectory === undefined ? undefined : cacheFile(cacheDirectory, image.id, shell);
   const known = path === undefined ? undefined : asUser(identity, () => readCache(path));
   if (known !== undefined) return known;
-  const [files, stats] = await Promise.all([
-    engine.readImage(image.id, "/etc", (file) => (READ as readonly string[]).includes(file)),
-    engine.statImage(image.id, [...new Set([shell, ...USUAL_SHELLS, ...SSH_PROGRAMS, PROFILE_DIRECTORY])]),
-  ]);
-  const text = (file: string) => {
-    const entry = files.get(file);
-    return entry?.kind === "file" ? entry.content.toString("utf8") : undefined;
-  };
-  const [passwd, group, hosts] = READ.map(text);
+  const { files, kinds } = await engine.examineImage(image.id, {
+    files: READ,
+    stats: [...new Set([shell, ...USUAL_SHELLS, ...SSH_PROGRAMS, PROFILE_DIRECTORY])].filter((file) => file !== ""),
+  });
+  const [passwd, group, hosts] = READ.map((file) => files.get(file)?.content.toString("utf8"));
   const knowledge: ImageKnowledge = {
     ...(passwd === undefined ? {} : { passwd }),
     ...(group === undefined ? {} : { group }),
     ...(hosts === undefined ? {} : { hosts }),
-    present: [...stats].filter(([, kind]) => kind !== "other").map(([file]) => file),
+    present: [...kinds].filter(([, kind]) => kind !== "other").map(([file]) => file),
   };
   if (path !== undefined) asUser(identity, () => writeCache(path, knowledge));
   return knowledge;

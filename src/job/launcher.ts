@@ -100,7 +100,7 @@ export class Launcher {
     const { engine, reporter, udiImage, identity, cacheDirectory } = this.#context;
     const spec = this.#spec;
     for (const volume of spec.volumes) this.#directory.as(() => checkVolume(volume));
-    const info = engine.info();
+    const info = engine.identify();
     info.catch(() => undefined);
     reporter.phase(`looking for image ${spec.image}`);
     const image = await obtainImage(

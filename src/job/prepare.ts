@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AllocatedNode } from "../allocation/allocation.ts";
 import { GangwayError, UsageError } from "../config/errors.ts";
-import type { ContainerSpec, EngineInfo, ImageInfo } from "../engine/types.ts";
+import type { ContainerSpec, EngineIdentity, ImageInfo } from "../engine/types.ts";
 import { composeEnvironment, unwantedNames } from "../udi/environment.ts";
 import { mergeHosts } from "../udi/hosts.ts";
 import { renderHostsfile } from "../udi/hostsfile.ts";
@@ -97,7 +97,7 @@ function commandOf(spec: JobSpec, image: ImageInfo): string[] {
  * @returns the network to use
  * @throws UsageError
  */
-function networkOf(spec: JobSpec, engine: EngineInfo): string {
+function networkOf(spec: JobSpec, engine: EngineIdentity): string {
   const network = spec.network ?? (engine.rootless ? "host" : "bridge");
   const nodes = spec.allocation.nodes.length;
   if (nodes === 1 || !spec.sshd) return network;
@@ -119,7 +119,7 @@ function networkOf(spec: JobSpec, engine: EngineInfo): string {
 
 /** What a plan is made from. */
 export interface Findings {
-  readonly engine: EngineInfo;
+  readonly engine: EngineIdentity;
   readonly image: ImageInfo;
   readonly knowledge: ImageKnowledge;
   readonly udiImage: string;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { GangwayError } from "../config/errors.ts";
-import { quoted } from "./names.ts";
+import { hasControl, quoted } from "./names.ts";
 
 export interface Group {
   readonly gid: number;
@@ -210,8 +210,7 @@ function isGroupName(name: string): boolean {
 }
 
 function isField(value: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return !/[:\u0000-\u001f\u007f]/.test(value);
+  return !value.includes(":") && !hasControl(value);
 }
 
 function absolute(home: string | undefined): string {

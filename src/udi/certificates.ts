@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { GangwayError } from "../config/errors.ts";
 import { type Authority, publicKeyLine } from "./keys.ts";
-import { quoted } from "./names.ts";
+import { hasControl, quoted } from "./names.ts";
 import { keyFields, type PublicKey, parsePublicKey, readPublicKeyBlob } from "./public-keys.ts";
 import { string, uint32, uint64 } from "./wire.ts";
 
@@ -102,8 +102,7 @@ function checkPrincipals(principals: readonly string[]): string[] {
 }
 
 function checkKeyId(keyId: string): void {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (keyId === "" || keyId.length > LONGEST_KEY_ID || /[\u0000-\u001f\u007f]/.test(keyId))
+  if (keyId === "" || keyId.length > LONGEST_KEY_ID || hasControl(keyId))
     throw bad("its key id must be one printable line of at most 1024 characters");
 }
 

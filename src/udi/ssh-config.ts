@@ -1,5 +1,5 @@
 import { GangwayError } from "../config/errors.ts";
-import { checkHost, quoted } from "./names.ts";
+import { checkHost, hasControl, quoted } from "./names.ts";
 
 /** Default place of the run directory in a container. */
 export const RUN_DIRECTORY = "/run/gangway";
@@ -142,7 +142,7 @@ function block(head: string, directives: readonly (readonly [string, string])[])
  * backslashes before them likewise read in two ways: a name with these is refused instead of written wrongly.
  */
 function userName(name: string): string {
-  if (name === "" || /["'%]|\$\{|\\\\|\\$|[\p{Cc}]/u.test(name))
+  if (name === "" || hasControl(name) || /["'%]|\$\{|\\\\|\\$/.test(name))
     throw new GangwayError(`the user name ${quoted(name)} cannot be written into an ssh configuration`);
   return word(name);
 }
@@ -174,7 +174,7 @@ function shellWord(file: string): string {
 }
 
 function checkPath(file: string): void {
-  if (file.startsWith("/") && !/[\p{Cc}]/u.test(file)) return;
+  if (file.startsWith("/") && !hasControl(file)) return;
   throw new GangwayError(`the path ${quoted(file)} cannot be written into an ssh configuration`, {
     hint: "it must be absolute and have no control characters",
   });

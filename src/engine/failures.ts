@@ -1,0 +1,114 @@
+import { readFileSync, statSync } from "node:fs";
+import { EngineError, reasonOf } from "../config/errors.ts";
+import type { Endpoint } from "./types.ts";
+
+/** An engine's own words for a refusal, in one line. Docker has `message`; Podman `message`, `cause` and `response`. */
+export function messageIn(body: Buffer): string {
+  const text = body.toString("utf8").trim();
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === "object" && parsed !== null && "message" in parsed && typeof parsed.message === "string") {
+      return oneLine(parsed.message);
+    }
+  } catch {
+    // Some of Podman's errors are plain text.
+  }
+  return oneLine(text);
+}
+
+/** Line breaks and runs of blanks made one blank, so that an error stays one line. */
+export function oneLine(text: string): string {
+  return text.replace(/\s+/g, " ").trim();
+}
+
+/**
+ * An answer that refuses, as an error.
+ *
+ * @param action what was asked for, to follow "could not": `create container "x"`
+ * @param hint the next step, where one is known
+ */
+export function refusal(action: string, status: number, body: Buffer, hint?: string): EngineError {
+  const said = messageIn(body) || `HTTP status ${status}`;
+  const known = hint ?? hintFor(said);
+  return new EngineError(`the engine could not ${action}: ${said}`, {
+    status,
+    ...(known === undefined ? {} : { hint: known }),
+  });
+}
+
+/** What helps against refusals that engines word in a way that does not say it. */
+const HINTS: readonly (readonly [RegExp, string])[] = [
+  [/setting rlimits?\b|error setting rlimit/, "ask for a limit that is not above the engine's own (--ulimit)"],
+  [/no space left on device/i, "free some space where the engine keeps its containers"],
+  [/must be in range 0-2147483647/, "engines know user and group ids up to 2147483647 only"],
+  [/could not select device driver/, "the engine has no GPU support: install the vendor's container toolkit"],
+  [/\/dev\/net\/tun|rootless netns|slirp4netns/, "this rootless engine cannot make networks here: use --network host"],
+  [/rootless containers? (with|and|on) cgroups? ?v?1/i, "ask an administrator for cgroup v2, or use another engine"],
+];
+
+function hintFor(message: string): string | undefined {
+  return HINTS.find(([pattern]) => pattern.test(message))?.[1];
+}
+
+function originOf(endpoint: Endpoint): string {
+  return endpoint.origin === "default"
+    ? ""
+    : ` (named by ${endpoint.origin === "flag" ? "the command line" : endpoint.origin})`;
+}
+
+/** The group that a socket belongs to, for who wonders why it is closed: `group "docker"`. */
+function groupOf(path: string): string | undefined {
+  try {
+    const { gid, mode } = statSync(path);
+    if ((mode & 0o060) !== 0o060) return undefined;
+    const line = readFileSync("/etc/group", "utf8")
+      .split("\n")
+      .find((entry) => entry.split(":")[2] === String(gid));
+    return line === undefined ? `group ${gid}` : `group "${line.split(":")[0]}"`;
+  } catch {
+    return undefined;
+  }
+}
+
+const OTHER_ENGINE = "or name another engine with DOCKER_HOST";
+
+/**
+ * A connection that failed, as an error that says what is wrong with the engine.
+ *
+ * @param action what was asked for, to follow "could not"
+ */
+export function connectionFailure(endpoint: Endpoint, action: string, error: unknown): EngineError {
+  if (error instanceof EngineError) return error;
+  const where = `${endpoint.socketPath}${originOf(endpoint)}`;
+  switch ((error as NodeJS.ErrnoException).code ?? "") {
+    case "ENOENT":
+      return new EngineError(`no container engine: the socket ${where} does not exist`, {
+        hint: `start the engine (for your own Podman: systemctl --user start podman.socket), ${OTHER_ENGINE}`,
+        cause: error,
+      });
+    case "EACCES":
+    case "EPERM": {
+      const group = groupOf(endpoint.socketPath);
+      return new EngineError(`no permission on the engine's socket ${where}`, {
+        hint:
+          group === undefined
+            ? `it is open to its owner alone: use your own rootless Podman, ${OTHER_ENGINE}`
+            : `it is open to ${group}, of which you are no member: use your own rootless Podman, ${OTHER_ENGINE}`,
+        cause: error,
+      });
+    }
+    case "ECONNREFUSED":
+      return new EngineError(`the container engine is down: nobody listens on ${where}`, {
+        hint: `start the engine, ${OTHER_ENGINE}`,
+        cause: error,
+      });
+    case "ENOTSOCK":
+    case "ENOTDIR":
+      return new EngineError(`${where} is no socket`, { hint: `correct the path, ${OTHER_ENGINE}`, cause: error });
+    default:
+      return new EngineError(`the engine at ${where} broke off: could not ${action}: ${oneLine(reasonOf(error))}`, {
+        hint: "look into the engine's own log; it may have been restarted",
+        cause: error,
+      });
+  }
+}

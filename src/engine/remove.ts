@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { EngineError } from "../config/errors.ts";
+import { inspectContainer } from "./containers.ts";
+import { refusal } from "./failures.ts";
+import type { Transport } from "./transport.ts";
+
+const FIRST_WAIT_MS = 5;
+const LONGEST_WAIT_MS = 200;
+
+/** How long a removal may take in all. An engine under load takes seconds; one that cannot remove never does. */
+const LIMIT_MS = 30_000;
+
+/**
+ * Kills and removes a container with its anonymous volumes, and returns when it is gone. One that is gone already, or that the
+ * engine is removing by itself (AutoRemove), is no error.
+ *
+ * @throws EngineError when the engine still has it after 30 s
+ */
+export async function removeContainer(transport: Transport, id: string): Promise<void> {
+  const deadline = performance.now() + LIMIT_MS;
+  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+    const failure = await tryRemove(transport, id);
+    if (failure === undefined || (await inspectContainer(transport, id)) === undefined) return;
+    if (performance.now() > deadline) throw failure;
+    await sleep(wait);
+  }
+}
+
+/** undefined: the engine says that it is gone. */
+async function tryRemove(transport: Transport, id: string): Promise<EngineError | undefined> {
+  const action = `remove container ${id.slice(0, 12)}`;
+  const { status, body } = await transport.call(
+    {
+      method: "DELETE",
+      path: `/containers/${encodeURIComponent(id)}`,
+      query: { force: "1", v: "1" },
+      action,
+    },
+    // 409: a removal is under way (Docker). 500: the same, and much else that passes (Podman).
+    [200, 204, 404, 409, 500],
+  );
+  return status < 300 || status === 404 ? undefined : refusal(action, status, body);
+}
