@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { GangwayError } from "../../src/config/errors.ts";
@@ -58,6 +59,16 @@ describe("names", () => {
   it("knows addresses, without zones", () => {
     for (const address of ["10.0.0.1", "::1", "2001:db8::7"]) expect(isAddress(address)).toBe(true);
     for (const text of ["fe80::1%eth0", "10.0.0", "node1", "1:2"]) expect(isAddress(text)).toBe(false);
+    const part = fc.oneof(fc.stringMatching(/^[0-9a-fA-F]{0,5}$/), fc.ipV4(), fc.constant(""));
+    const nearly = fc
+      .tuple(fc.array(part, { maxLength: 9 }), fc.constantFrom(":", "::", "."))
+      .map(([parts, by]) => parts.join(by));
+    fc.assert(
+      fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), nearly, fc.string({ maxLength: 10 })), (text) => {
+        expect(isAddress(text)).toBe(isIP(text) !== 0 && !text.includes("%"));
+      }),
+      { numRuns: 5000 },
+    );
     expect(checkHost("2001:db8::7")).toBe("2001:db8::7");
   });
 
