@@ -26,6 +26,8 @@ import {
 
 const own = callerIdentity();
 const nobody = { uid: 65534, gid: 65534, groups: [65534] };
+/** Whoever runs these tests, it is not this one. */
+const stranger = { uid: own.uid + 1, gid: 1, groups: [] };
 const places = { user: own, home: "/home/u", env: {} };
 let memory: string;
 let disk: string;
@@ -61,10 +63,10 @@ describe("candidates", () => {
       `/run/user/${uid}/gangway`,
       `/dev/shm/gangway-${uid}`,
     ]);
-    expect(runBaseCandidates({ ...places, user: nobody, env }, "/run/g/%U")).toEqual([
-      "/run/g/65534",
-      "/run/user/65534/gangway",
-      "/dev/shm/gangway-65534",
+    expect(runBaseCandidates({ ...places, user: stranger, env }, "/run/g/%U")).toEqual([
+      `/run/g/${uid + 1}`,
+      `/run/user/${uid + 1}/gangway`,
+      `/dev/shm/gangway-${uid + 1}`,
     ]);
     expect(runBaseCandidates({ ...places, env: { XDG_RUNTIME_DIR: `/run/user/${uid}/` } })).toHaveLength(2);
     expect(runBaseCandidates({ ...places, env: { XDG_RUNTIME_DIR: "relative" } })).toHaveLength(2);
@@ -76,7 +78,7 @@ describe("candidates", () => {
     const env = { XDG_STATE_HOME: "/s", XDG_CACHE_HOME: "/c" };
     expect(stateDirectory({ ...places, env })).toBe("/s/gangway");
     expect(cacheDirectory({ ...places, env })).toBe("/c/gangway");
-    expect(cacheDirectory({ ...places, env, user: nobody })).toBe("/home/u/.cache/gangway");
+    expect(cacheDirectory({ ...places, env, user: stranger })).toBe("/home/u/.cache/gangway");
     expect(stateDirectory(places, "~/x/%U")).toBe(`/home/u/x/${own.uid}`);
     expect(expandDirectory("/a/%%U/%U/", places)).toBe(`/a/%U/${own.uid}`);
   });
