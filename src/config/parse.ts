@@ -73,7 +73,7 @@ export function formatBytes(bytes: number): string {
 
 const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const DURATION_HINT = "write 30s, 5m, 1h30m, 02:00:00 or 1-12:00:00";
-/** Timers of Node overflow beyond 2^31-1 ms and fire at once; a limit of more than ten years is a slip of the finger. */
+/** More than ten years is a slip of the finger. (It is more than one timer of Node holds, which are 2^31-1 ms.) */
 const LONGEST = 3650 * 86_400_000;
 
 /**
