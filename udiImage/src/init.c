@@ -16,8 +16,8 @@
 #include "init_state.h"
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include "init_control.h"
 #include "init_record.h"
+#include "init_control.h"
 #include "init_sessions.h"
 #include "init_command.h"
 #include "init_end.h"
@@ -114,6 +114,11 @@ static void read_options(char **arguments)
  */
 static void open_run_dir(void)
 {
+	/* sshd is told the path and runs in /. */
+	char *absolute = *options.run_dir == '/' ? NULL : realpath(options.run_dir, NULL);
+
+	if (absolute)
+		options.run_dir = absolute;
 	run_dir = open(options.run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (run_dir < 0 && options.launcher)
 		fail("run directory %s: %s", options.run_dir, strerror(errno));

@@ -110,14 +110,12 @@ static void fail(const char *format, ...)
 		control_drain();
 	} else {
 		say("init", "%s", text);
+		record_remove();
 	}
 	exit(EXIT_OURS);
 }
 
-/*
- * Connects to `ctl`. With --launcher it must be there; a hand-started init takes it when somebody listens.
- * Through /proc because the run directory's path may be longer than sun_path.
- */
+/* Connects to `ctl`. With --launcher it must be there; a hand-started init takes it when somebody listens. */
 static void control_connect(void)
 {
 	char path[4096];

@@ -120,7 +120,8 @@ static int is_worth_telling(const struct ifaddrs *interface, int family)
 {
 	if (!interface->ifa_addr || interface->ifa_addr->sa_family != family)
 		return 0;
-	if (!(interface->ifa_flags & IFF_UP) || (interface->ifa_flags & IFF_LOOPBACK))
+	/* Running means with a carrier: a bridge that nobody is on leads nowhere, and is alike on every node. */
+	if ((interface->ifa_flags & (IFF_UP | IFF_RUNNING | IFF_LOOPBACK)) != (IFF_UP | IFF_RUNNING))
 		return 0;
 	if (family == AF_INET) {
 		uint32_t address = ntohl(((struct sockaddr_in *)interface->ifa_addr)->sin_addr.s_addr);
@@ -169,14 +170,20 @@ static void tell_up(void)
 	control_put(1, line, (int)length);
 }
 
+/* musl says "Address in use"; the words people know, and search for, are these. */
+static const char *listen_reason(void)
+{
+	return errno == EADDRINUSE ? "Address already in use" : strerror(errno);
+}
+
 static void sessions_open(void)
 {
 	if (!options.no_sshd && !options.no_tcp) {
 		tcp_listener = tcp_open();
 		if (tcp_listener < 0 && options.listen)
-			fail("listen %s port %lld: %s", options.listen, options.port, strerror(errno));
+			fail("listen %s port %lld: %s", options.listen, options.port, listen_reason());
 		if (tcp_listener < 0)
-			fail("listen %lld: %s", options.port, strerror(errno));
+			fail("listen %lld: %s", options.port, listen_reason());
 		tcp_port = port_of(tcp_listener);
 	}
 	if (!options.no_sshd) {

@@ -37,6 +37,7 @@
 #define ANSWER_MS (60 * 1000)		/* removing a running container takes the engine its time */
 #endif
 #define CLEAN_ROUNDS 6
+#define MOST_MOVES 1000000		/* somebody who nests directories faster than we lift them has to stop */
 #define AT_ONCE 16			/* requests under way at a time */
 
 static struct {
@@ -71,16 +72,17 @@ static int open_directory(int parent, const char *name, dev_t device)
 
 /*
  * Empties a directory. A directory within `sub` is moved up into `top` instead of being entered, so neither the
- * stack nor the number of descriptors depends on how deep somebody has nested them.
+ * stack nor the number of descriptors depends on how deep somebody has nested them. Tells how many entries went.
  */
-static void empty_directory(int top, int sub, dev_t device)
+static unsigned long empty_directory(int top, int sub, dev_t device)
 {
-	static unsigned moved;
+	static unsigned long moved;
+	unsigned long done = 0;
 	DIR *list = fdopendir(dup(sub));
 	struct dirent *entry;
 
 	if (!list)
-		return;
+		return 0;
 	rewinddir(list);
 	while ((entry = readdir(list))) {
 		const char *name = entry->d_name;
@@ -88,43 +90,46 @@ static void empty_directory(int top, int sub, dev_t device)
 
 		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 			continue;
-		if (unlinkat(sub, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
+		if (unlinkat(sub, name, 0) == 0) {
+			done++;
+			continue;
+		}
+		if (errno != EISDIR && errno != EPERM)
 			continue;
 		int below = open_directory(sub, name, device);
 
 		if (below < 0)
 			continue;
-		if (sub == top) {
-			empty_directory(top, below, device);
-			unlinkat(top, name, AT_REMOVEDIR);
-		} else if (unlinkat(sub, name, AT_REMOVEDIR) < 0) {
-			snprintf(fresh, sizeof fresh, ".gone-%u", moved++);
-			renameat(sub, name, top, fresh);
-		}
+		if (sub == top)
+			done += empty_directory(top, below, device);
+		snprintf(fresh, sizeof fresh, ".gone-%lu", moved);
+		if (unlinkat(sub, name, AT_REMOVEDIR) == 0)
+			done++;
+		else if (sub != top && moved++ < MOST_MOVES && renameat(sub, name, top, fresh) == 0)
+			done++;
 		close(below);
 	}
 	closedir(list);
+	return done;
 }
 
-/* Whoever writes into it at the same time is met again in the next pass, and in the next round. */
+/* Each pass lifts nested directories by one level; the passes end when there is nothing left that can be done. */
 static void remove_directory(const char *path)
 {
-	for (int pass = 0; pass < 10000; pass++) {
+	unsigned long done;
+
+	do {
 		struct stat facts;
 		int top = open_directory(AT_FDCWD, path, 0);
 
-		if (top < 0 || fstat(top, &facts) < 0)
+		if (top < 0 || fstat(top, &facts) < 0) {
+			/* A link in its place: that goes, not what it points to. */
+			unlink(path);
 			return;
-		empty_directory(top, top, facts.st_dev);
+		}
+		done = empty_directory(top, top, facts.st_dev);
 		close(top);
-		if (rmdir(path) == 0 || errno != ENOTEMPTY)
-			return;
-		/* Not ours to empty, or busy: no reason to try a thousand times. */
-		if (pass > 50)
-			usleep(1000);
-		if (pass > 200)
-			return;
-	}
+	} while (rmdir(path) < 0 && errno == ENOTEMPTY && done);
 }
 
 /* As the job's user: root removing files in a directory that a user can change is how links become weapons. */
