@@ -200,7 +200,7 @@ function jobSettings(job: JobFacts): EnvSetting[] {
     ["GANGWAY_NNODES", String(job.nodeCount)],
     ["GANGWAY_NODELIST", job.nodeList],
     ["GANGWAY_HOSTSFILE", HOSTSFILE],
-    ["GANGWAY_SLOTS", String(job.slots)],
+    ["GANGWAY_NODE_SLOTS", String(job.slots)],
     ["GANGWAY_TOTAL_SLOTS", String(job.totalSlots)],
     ["SHIFTER_RUNTIME", "1"],
     ["SHIFTER_IMAGEREQUEST", job.imageRequest],

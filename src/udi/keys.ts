@@ -51,7 +51,15 @@ export function generateKeyPair(comment: string): KeyPair {
   const blob = publicBlob(point);
   const privateKey = privateKeyFile(blob, point, seed, comment);
   seed.fill(0);
-  return { privateKey, publicKey: publicKeyLine(TYPE, blob, comment), blob, fingerprint: fingerprintOf(blob) };
+  return {
+    privateKey,
+    publicKey: publicKeyLine(TYPE, blob, comment),
+    blob,
+    // Rarely asked for: not worth a hash for each key of a launch.
+    get fingerprint() {
+      return fingerprintOf(blob);
+    },
+  };
 }
 
 /**
@@ -68,7 +76,9 @@ export function generateAuthority(comment: string): Authority {
   return {
     publicKey: publicKeyLine(TYPE, blob, comment),
     blob,
-    fingerprint: fingerprintOf(blob),
+    get fingerprint() {
+      return fingerprintOf(blob);
+    },
     sign: (data) => Buffer.concat([string(TYPE), string(sign(null, data, privateKey))]),
   };
 }
@@ -117,7 +127,9 @@ function privateKeyFile(blob: Buffer, point: Buffer, seed: Buffer, comment: stri
     string(blob),
     string(Buffer.concat([...secret, padding])),
   ]);
-  const lines = bytes.toString("base64").match(new RegExp(`.{1,${BASE64_COLUMNS}}`, "g")) ?? [];
+  const base64 = bytes.toString("base64");
+  const lines: string[] = [];
+  for (let at = 0; at < base64.length; at += BASE64_COLUMNS) lines.push(base64.slice(at, at + BASE64_COLUMNS));
   return ["-----BEGIN OPENSSH PRIVATE KEY-----", ...lines, "-----END OPENSSH PRIVATE KEY-----", ""].join("\n");
 }
 

@@ -66,7 +66,7 @@ export function parsePublicKey(line: string): PublicKey {
   const blob = Buffer.from(base64, "base64");
   if (blob.toString("base64") !== base64) throw bad("its second field is not base64");
   checkBlob(blob, type);
-  return { type, blob, comment, fingerprint: fingerprintOf(blob) };
+  return publicKey(type, blob, comment);
 }
 
 /**
@@ -83,7 +83,18 @@ export function readPublicKeyBlob(blob: Buffer): PublicKey {
   }
   checkType(type, type);
   checkBlob(blob, type);
-  return { type, blob, comment: "", fingerprint: fingerprintOf(blob) };
+  return publicKey(type, blob, "");
+}
+
+function publicKey(type: string, blob: Buffer, comment: string): PublicKey {
+  return {
+    type,
+    blob,
+    comment,
+    get fingerprint() {
+      return fingerprintOf(blob);
+    },
+  };
 }
 
 function checkType(type: string, text: string): void {
