@@ -5,7 +5,7 @@ import { virtualNodes } from "../allocation/allocation.ts";
 import { GangwayError, reasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import { openRunBase } from "../config/paths.ts";
-import { type SettingKey, settingKeys } from "../config/settings.ts";
+import { settingKeys } from "../config/settings.ts";
 import { openOutputFile, reportToParent, startDetached } from "../job/detach.ts";
 import { randomJobId } from "../job/id.ts";
 import { Launcher } from "../job/launcher.ts";
@@ -78,10 +78,7 @@ export function command(): Command {
     run.createOption("--held-back <NODE=MS>", "open a node's sockets late").argParser(collectValues).hideHelp(),
   );
   run.addOption(run.createOption("--detached-as <ID>", "the launcher behind --detach").hideHelp());
-  addSettings(
-    run,
-    settingKeys.filter((key: SettingKey) => key !== "colour"),
-  );
+  addSettings(run, settingKeys);
   return run.action(async (words: string[], _options: unknown, self: Command) => {
     process.exitCode = await runCommand(words, self);
   });
@@ -105,12 +102,14 @@ async function runCommand(words: readonly string[], self: Command): Promise<numb
 async function launch(spec: JobSpec, config: Config, owner: Owner, reporter: StderrReporter): Promise<number> {
   const engine = connectEngine(config);
   try {
-    const { path } = openRunBase({
+    const { path, passedOver } = openRunBase({
       ...owner.places,
       configured: config.values.runDirectory,
       job: spec.id,
       nodes: spec.allocation.nodes.length,
     });
+    if (config.values.runDirectory !== undefined)
+      for (const reason of passedOver) reporter.note(`passed over ${reason}`);
     const launcher = new Launcher(spec, {
       engine,
       udiImage: udiImageOf(config),

@@ -313,12 +313,6 @@ export const settings = {
     flag: { name: "membership-timeout" },
     doc: "How long every node may take from there until it knows all others.",
   }),
-  colour: setting({
-    kind: oneOf("auto", "always", "never"),
-    default: "auto",
-    flag: { name: "colour" },
-    doc: "Colours in messages; auto: on a terminal, unless $NO_COLOR is set.",
-  }),
 };
 
 export type SettingKey = keyof typeof settings;

@@ -13,20 +13,40 @@ export class Deferred<T> {
   }
 }
 
+/** The longest time Node's timers take (2^31-1 ms); they fire at once for a longer one. */
+const LONGEST_TIMER_MS = 2_147_483_647;
+
+/** A timer for any length of time. */
+export class LongTimer {
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(milliseconds: number, onTime: () => void) {
+    const wait = (rest: number) => {
+      const part = Math.min(rest, LONGEST_TIMER_MS);
+      this.#timer = setTimeout(() => (rest > part ? wait(rest - part) : onTime()), part);
+    };
+    wait(milliseconds);
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
 /**
  * Waits for a promise for a limited time.
  *
  * @param onTimeout makes the error
  */
 export async function within<T>(promise: Promise<T>, milliseconds: number, onTimeout: () => Error): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
+  let timer: LongTimer | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(onTimeout()), milliseconds);
+    timer = new LongTimer(milliseconds, () => reject(onTimeout()));
   });
   try {
     return await Promise.race([promise, late]);
   } finally {
-    clearTimeout(timer);
+    timer?.clear();
   }
 }
 

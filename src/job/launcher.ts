@@ -3,7 +3,7 @@ import { GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/
 import type { Identity } from "../config/identity.ts";
 import type { Attachment, Engine } from "../engine/types.ts";
 import { collect } from "./collect.ts";
-import { Deferred, unlessAborted, within } from "./deferred.ts";
+import { Deferred, LongTimer, unlessAborted, within } from "./deferred.ts";
 import { JobDirectory } from "./directory.ts";
 import { recordEnd } from "./ended.ts";
 import { containerName } from "./id.ts";
@@ -247,7 +247,7 @@ export class Launcher {
     try {
       return await this.#end(plan, head, bridge);
     } finally {
-      clearTimeout(timer);
+      timer?.clear();
       stopResizing?.();
     }
   }
@@ -345,15 +345,15 @@ export class Launcher {
     setTimeout(() => this.#cutShort.resolve(128 + constants.signals.SIGKILL), graceMs).unref();
   }
 
-  #limitTime(milliseconds: number): NodeJS.Timeout {
-    return setTimeout(() => {
+  #limitTime(milliseconds: number): LongTimer {
+    return new LongTimer(milliseconds, () => {
       this.#context.reporter.note("the job's time limit is reached");
       const head = this.#nodes[0];
       head?.send({ signal: constants.signals.SIGTERM });
       const cut = () => this.#cutShort.resolve(TIME_LIMIT_REACHED);
       setTimeout(cut, STOP_GRACE_MS).unref();
       void head?.ended.promise.then(cut);
-    }, milliseconds);
+    });
   }
 
   /** The command was stopped by ^Z on its terminal. */

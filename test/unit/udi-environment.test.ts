@@ -58,7 +58,7 @@ describe("composeEnvironment", () => {
         "GANGWAY_NODE": "node2",
         "GANGWAY_NODEID": "1",
         "GANGWAY_NODELIST": "node1,node2,node3",
-        "GANGWAY_SLOTS": "2",
+        "GANGWAY_NODE_SLOTS": "2",
         "GANGWAY_TOTAL_SLOTS": "6",
         "HOME": "/home/alice",
         "HYDRA_HOST_FILE": "/var/hostsfile",
