@@ -98,19 +98,15 @@ end_cgroup() { # NAME
   done
 }
 
-# Processes of rootless containers whose monitor is gone: no cgroup tells them, but they are the
-# test user's (or in its range of subordinate ids) and live in another mount namespace than ours.
+# Processes of rootless containers (and of Podman's user namespace) whose monitor is gone: no cgroup
+# tells them, but each lives in a mount namespace of its own in which our storage is mounted.
 rootless_strays() {
-  local ours low count uid pid ns
+  local ours dir ns
   ours=$(readlink /proc/self/ns/mnt)
-  IFS=: read -r _ low count <<<"$(grep "^$TEST_USER:" /etc/subuid)" || return 0
-  uid=$(id -u "$TEST_USER") || return 0
-  ps -eo pid=,ruid= | while read -r pid owner; do
-    if [ "$owner" != "$uid" ]; then
-      { [ "$owner" -ge "$low" ] && [ "$owner" -lt $((low + count)) ]; } || continue
-    fi
-    ns=$(readlink "/proc/$pid/ns/mnt" 2>/dev/null) || continue
-    [ "$ns" = "$ours" ] || printf '%s\n' "$pid"
+  for dir in /proc/[0-9]*; do
+    ns=$(readlink "$dir/ns/mnt" 2>/dev/null) || continue
+    [ "$ns" != "$ours" ] || continue
+    ! grep -qF -e "$RIG/rootless/" -e "$RUN/rootless/" "$dir/mountinfo" 2>/dev/null || printf '%s\n' "${dir#/proc/}"
   done
 }
 
@@ -132,7 +128,7 @@ bridge_up() { # NAME GATEWAY SUBNET
   if ip link show dev "$1" >/dev/null 2>&1; then
     alias=$(cat "/sys/class/net/$1/ifalias" 2>/dev/null || :)
     [ "$alias" = "$MARK:$RIG" ] ||
-      die "a bridge $1 exists and is not this rig's (${alias:-no alias}); take that rig down first: GANGWAY_RIG=… $0 down"
+      die "a bridge $1 exists and is not this rig's (${alias:-no alias}): take that rig down, or give this one a GANGWAY_RIG_NET of its own (see rig.sh)"
   else
     if ip -4 route show match "$2" | grep -qv '^default'; then
       die "the network $3 is in use on this machine: choose another, e.g. GANGWAY_RIG_NET=10.199 (see rig.sh)"
@@ -219,15 +215,16 @@ prepare() {
   done
 }
 
-# Podman's default (nofile 1048576) cannot be set where CAP_SYS_RESOURCE is missing: what this
-# machine can give is what a process of ours already has.
+# Podman's defaults (nofile 1048576, nproc 4194304) cannot be set where CAP_SYS_RESOURCE is missing:
+# what this machine can give is what a process of ours already has. Podman lowers its own nproc to
+# the kernel's highest pid, so a container can have no more than that either.
 ulimits() {
-  local nofile nproc list
+  local nofile nproc pid_max
   nofile=$(ulimit -Hn) nproc=$(ulimit -Hu)
-  case $nofile in unlimited) nofile=1048576 ;; esac
-  list="\"nofile=$nofile:$nofile\""
-  case $nproc in unlimited) ;; *) list="$list, \"nproc=$nproc:$nproc\"" ;; esac
-  printf '[ %s ]' "$list"
+  [ "$nofile" != unlimited ] || nofile=1048576
+  read -r pid_max </proc/sys/kernel/pid_max
+  if [ "$nproc" = unlimited ] || [ "$nproc" -gt "$pid_max" ]; then nproc=$pid_max; fi
+  printf '[ "nofile=%s:%s", "nproc=%s:%s" ]' "$nofile" "$nofile" "$nproc" "$nproc"
 }
 
 answers() { # ENGINE
@@ -335,7 +332,6 @@ docker_clean() {
     docker_stop term
     end_pids 5 $(our_pids containerd "$RUN/containerd.toml")
     end_pids 2 $(our_pids 'containerd-shim*' "$RUN/containerd")
-    end_pids 2 $(our_pids docker-proxy "$NET.0" "$DOCKER_GATEWAY")
   }
   end_cgroup "$MARK"
   unmount_below "$RIG/docker" "$RIG/containerd" "$RUN/docker" "$RUN/containerd"

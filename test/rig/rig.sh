@@ -3,7 +3,8 @@
 
 # Where it all lies. GANGWAY_RIG holds what survives a restart (images, layers) and must be on a
 # file system that can be the upper side of an overlay; GANGWAY_RIG_RUN holds sockets, pids, state.
-# One rig is up at a time on a machine: bridges, accounts and subnets have fixed names.
+# A second rig beside the first wants a GANGWAY_RIG and a GANGWAY_RIG_NET of its own; the accounts
+# are the machine's, shared by all rigs.
 RIG=${GANGWAY_RIG:-/var/lib/gangway-test}
 if [ -n "${GANGWAY_RIG_RUN:-}" ]; then
   RUN=$GANGWAY_RIG_RUN
@@ -15,9 +16,10 @@ fi
 
 # First two bytes of the two bridges' networks: NET.0.0/20 is Docker's, NET.16.0/20 is Podman's.
 NET=${GANGWAY_RIG_NET:-10.213}
-DOCKER_BRIDGE=gwt-docker DOCKER_GATEWAY=$NET.0.1 DOCKER_SUBNET=$NET.0.0/20
-PODMAN_BRIDGE=gwt-podman PODMAN_GATEWAY=$NET.16.1 PODMAN_SUBNET=$NET.16.0/20
 MARK=gangway-test            # comment of our iptables rules, cgroup of our containers
+[ "$NET" = 10.213 ] || MARK=gangway-test-$NET
+DOCKER_BRIDGE=gwt-${NET/./-}-d DOCKER_GATEWAY=$NET.0.1 DOCKER_SUBNET=$NET.0.0/20
+PODMAN_BRIDGE=gwt-${NET/./-}-p PODMAN_GATEWAY=$NET.16.1 PODMAN_SUBNET=$NET.16.0/20
 
 TEST_USER=gangway-test       # the ordinary user whose jobs run
 OTHER_USER=gangway-other     # the hostile neighbour on the same node: may not touch any engine
