@@ -1,7 +1,7 @@
 import { dirname, normalize, resolve } from "node:path/posix";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { Header } from "tar-stream";
+import { extract, type Header } from "tar-stream";
 import { EngineError, reasonOf } from "../config/errors.ts";
 import { oneLine } from "./failures.ts";
 
@@ -13,6 +13,9 @@ export type ArchiveEntry =
 
 /** No file that is read from an image is larger; an image is not trusted to keep its /etc/passwd small. */
 const FILE_LIMIT_BYTES = 16 * 1024 * 1024;
+
+/** Docker's archives have the type of file in the mode as well. */
+const PERMISSIONS = 0o7777;
 
 /**
  * Reads an engine's archive of a path: of a directory all below it, of anything else that alone.
@@ -28,8 +31,6 @@ export async function readArchive(
   path: string,
   wanted: (path: string) => boolean,
 ): Promise<Map<string, ArchiveEntry>> {
-  // Only a launch with an image that is new needs tar-stream (8 ms).
-  const { extract } = await import("tar-stream");
   const entries = new Map<string, ArchiveEntry>();
   const extraction = extract();
   // Docker names the entries below the path's last component, also where that is a link ("etc/passwd").
@@ -51,7 +52,7 @@ export async function readArchive(
     const chunks: Buffer[] = [];
     stream.on("data", (chunk) => chunks.push(chunk as Buffer));
     stream.on("end", () => {
-      entries.set(name, { kind: "file", content: Buffer.concat(chunks), mode: header.mode ?? 0 });
+      entries.set(name, { kind: "file", content: Buffer.concat(chunks), mode: (header.mode ?? 0) & PERMISSIONS });
     });
   });
   try {

@@ -15,6 +15,8 @@ const HIGHEST_ID = 2_147_483_647;
 export async function checkSpec(spec: ContainerSpec, engine: EngineIdentity): Promise<void> {
   checkIds(spec);
   if (engine.kind === "docker") return;
+  checkPaths(spec.mounts);
+  checkUlimits(spec.limits.ulimits, engine);
   await Promise.all([checkSources(spec.mounts), checkLimits(spec, engine)]);
   if (spec.gpus !== undefined) {
     throw new EngineError(
@@ -31,6 +33,26 @@ function checkIds({ uid, gid, supplementaryGids }: ContainerSpec): void {
   if (tooHigh === undefined) return;
   throw new EngineError(`no container can have the user or group id ${tooHigh}: engines know ids up to ${HIGHEST_ID}`, {
     hint: "run as a user with a lower id",
+  });
+}
+
+/** Podman makes one line of each mount, "type=bind,source=…", and takes it apart again without any quoting. */
+function checkPaths(mounts: readonly MountSpec[]): void {
+  const bad = mounts.flatMap(({ source, target }) => [source, target]).find((path) => /[,"\n]/.test(path));
+  if (bad === undefined) return;
+  throw new EngineError(
+    `Podman cannot mount ${JSON.stringify(bad)}: there is a comma, quote or line break in the path`,
+    {
+      hint: "rename it, or mount the directory above it",
+    },
+  );
+}
+
+/** Podman's compatible interface ignores resource limits where it is rootless (containers_create.go, "IsRootless"). */
+function checkUlimits(asked: readonly Ulimit[], engine: EngineIdentity): void {
+  if (asked.length === 0 || !engine.rootless) return;
+  throw new EngineError("rootless Podman takes no --ulimit by its Docker-compatible interface: it would ignore it", {
+    hint: "leave it away: the job has the limits under which your Podman was started",
   });
 }
 
@@ -109,7 +131,7 @@ function hostConfig(spec: ContainerSpec, engine: EngineIdentity): Record<string,
     Ulimits: ulimits(limits.ulimits, engine),
     ...(limits.nanoCpus === undefined ? {} : { NanoCpus: limits.nanoCpus }),
     ...(limits.cpusetCpus === undefined ? {} : { CpusetCpus: limits.cpusetCpus }),
-    ...(limits.memoryBytes === undefined ? {} : { Memory: limits.memoryBytes }),
+    ...(limits.memoryBytes === undefined ? {} : memoryLimit(limits.memoryBytes)),
     ...(limits.shmBytes === undefined ? {} : { ShmSize: limits.shmBytes }),
     ...(limits.pids === undefined ? {} : { PidsLimit: limits.pids }),
     ...(limits.cgroupParent === undefined ? {} : { CgroupParent: limits.cgroupParent }),
@@ -133,6 +155,11 @@ function identityOptions(spec: ContainerSpec, engine: EngineIdentity): Record<st
     return { UsernsMode: "keep-id", Annotations: { "run.oci.keep_original_groups": "1" } };
   }
   return { GroupAdd: spec.supplementaryGids.filter((gid) => gid !== spec.gid).map(String) };
+}
+
+/** Memory and swap together get that much: engines would else add as much swap again, more than the job was given. */
+function memoryLimit(bytes: number): Record<string, unknown> {
+  return { Memory: bytes, MemorySwap: bytes };
 }
 
 function mount({ source, target, readOnly, propagation }: MountSpec): Record<string, unknown> {
