@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import { engineSafe } from "../udi/names.ts";
 
 // No vowels, so that no word appears, and no letters that are read for digits.
 const LETTERS = "bcdfghjkmnpqrstvwxz";
@@ -17,5 +18,5 @@ export function randomJobId(): string {
 
 /** The name of a job's container on a node; labels, not this name, are what Gangway finds containers by. */
 export function containerName(uid: number, jobId: string, nodeIndex: number): string {
-  return `gangway-${uid}-${jobId.replace(/[^A-Za-z0-9_.-]/g, "_")}-${nodeIndex}`;
+  return `gangway-${uid}-${engineSafe(jobId)}-${nodeIndex}`;
 }

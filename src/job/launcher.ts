@@ -378,7 +378,7 @@ export class Launcher {
   async #clear(watchdog: Watchdog, names: readonly string[]): Promise<void> {
     const { engine, reporter } = this.#context;
     if (!this.#created) {
-      watchdog.dismiss();
+      await watchdog.dismiss();
       return;
     }
     for (const node of this.#nodes) node.send("end");
@@ -395,7 +395,7 @@ export class Launcher {
     }
     const failed = results.find((result) => result.status === "rejected");
     if (failed === undefined) {
-      watchdog.dismiss();
+      await watchdog.dismiss();
       return;
     }
     reporter.note(

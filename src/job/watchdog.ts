@@ -28,9 +28,12 @@ export class Watchdog {
     this.#child.unref();
   }
 
-  /** All is cleared: it may go. */
-  dismiss(): void {
+  /** All is cleared: it may go. Waits for that, so that no zombie of ours is left to somebody else's PID 1. */
+  async dismiss(): Promise<void> {
+    if (this.#child.pid === undefined || this.#child.exitCode !== null) return;
+    const gone = new Promise<void>((resolve) => this.#child.once("exit", () => resolve()));
     this.#child.stdin?.end("k");
+    await gone;
   }
 
   /** Something could not be cleared by us: it goes on trying when we are gone. */
