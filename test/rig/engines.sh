@@ -98,15 +98,19 @@ end_cgroup() { # NAME
   done
 }
 
-# Processes of rootless containers (and of Podman's user namespace) whose monitor is gone: no cgroup
-# tells them, but each lives in a mount namespace of its own in which our storage is mounted.
+# Processes of rootless containers and of Podman's user namespace whose monitor is gone. No cgroup
+# tells them, but each lives in another mount namespace than ours, and either our storage is mounted
+# in it or its environment is the one we gave to Podman.
 rootless_strays() {
   local ours dir ns
   ours=$(readlink /proc/self/ns/mnt)
   for dir in /proc/[0-9]*; do
     ns=$(readlink "$dir/ns/mnt" 2>/dev/null) || continue
     [ "$ns" != "$ours" ] || continue
-    ! grep -qF -e "$RIG/rootless/" -e "$RUN/rootless/" "$dir/mountinfo" 2>/dev/null || printf '%s\n' "${dir#/proc/}"
+    if grep -qsF -e "$RIG/rootless/" -e "$RUN/rootless/" "$dir/mountinfo" ||
+      grep -qszxF "CONTAINERS_CONF=$RUN/rootless/containers.conf" "$dir/environ"; then
+      printf '%s\n' "${dir#/proc/}"
+    fi
   done
 }
 
@@ -348,12 +352,15 @@ docker_clean() {
 
 # --- Podman as root --------------------------------------------------------------------------
 
+# Of storage.conf a rootless Podman heeds neither graphroot nor runroot: the former has another name
+# there, the latter is always below XDG_RUNTIME_DIR.
 podman_config() { # DIR GRAPHROOT NETNS NETWORK-SECTION
   mkdir -p "$1"
   cat >"$1/storage.conf" <<END
 [storage]
 driver = "overlay"
 graphroot = "$2"
+rootless_storage_path = "$2"
 runroot = "$1/runroot"
 END
   cat >"$1/containers.conf" <<END

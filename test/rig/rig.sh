@@ -17,7 +17,7 @@ fi
 # First two bytes of the two bridges' networks: NET.0.0/20 is Docker's, NET.16.0/20 is Podman's.
 NET=${GANGWAY_RIG_NET:-10.213}
 MARK=gangway-test            # comment of our iptables rules, cgroup of our containers
-[ "$NET" = 10.213 ] || MARK=gangway-test-$NET
+[ "$NET" = 10.213 ] || MARK=gangway-test-${NET/./-}
 DOCKER_BRIDGE=gwt-${NET/./-}-d DOCKER_GATEWAY=$NET.0.1 DOCKER_SUBNET=$NET.0.0/20
 PODMAN_BRIDGE=gwt-${NET/./-}-p PODMAN_GATEWAY=$NET.16.1 PODMAN_SUBNET=$NET.16.0/20
 
