@@ -142,24 +142,26 @@ bridge_up() { # NAME GATEWAY SUBNET
   fi
   ip addr replace "$2/20" dev "$1"
   ip link set dev "$1" up
-  # Containers' way out (masqueraded) and among each other. Bridged packets pass the FORWARD chain
-  # too where br_netfilter is loaded, and that chain may drop: a Docker of the machine's own sets
-  # its policy so. Hence the first rule, which is also what lets two containers of one bridge talk.
-  rule filter FORWARD -i "$1"
-  rule filter FORWARD -o "$1" -m conntrack --ctstate RELATED,ESTABLISHED,DNAT
-  if ! iptables -w 10 -t nat -C POSTROUTING -s "$3" ! -o "$1" -m comment --comment "$MARK" -j MASQUERADE 2>/dev/null; then
-    iptables -w 10 -t nat -I POSTROUTING -s "$3" ! -o "$1" -m comment --comment "$MARK" -j MASQUERADE
-  fi
+  let_through "$3"
   if [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]; then
     : >"$RUN/ip_forward.was-off"
     echo 1 >/proc/sys/net/ipv4/ip_forward
   fi
 }
 
-rule() { # TABLE CHAIN MATCH…
-  local table=$1 chain=$2
-  shift 2
-  set -- "$@" -m comment --comment "$MARK" -j ACCEPT
+# Containers' way out (masqueraded) and among each other. Bridged packets pass the FORWARD chain too
+# where br_netfilter is loaded, and that chain may drop: a Docker of the machine's own sets its policy
+# so. Hence the first rule, which is also what lets two containers of one bridge talk.
+let_through() { # SUBNET
+  rule filter FORWARD ACCEPT -s "$1"
+  rule filter FORWARD ACCEPT -d "$1" -m conntrack --ctstate RELATED,ESTABLISHED,DNAT
+  rule nat POSTROUTING MASQUERADE -s "$1" ! -d "$1"
+}
+
+rule() { # TABLE CHAIN TARGET MATCH…
+  local table=$1 chain=$2 target=$3
+  shift 3
+  set -- "$@" -m comment --comment "$MARK" -j "$target"
   iptables -w 10 -t "$table" -C "$chain" "$@" 2>/dev/null || iptables -w 10 -t "$table" -I "$chain" "$@"
 }
 
@@ -189,7 +191,13 @@ network_down() {
       ip link delete dev "$name" 2>/dev/null || :
     fi
   done
-  [ ! -e "$RUN/ip_forward.was-off" ] || echo 0 >/proc/sys/net/ipv4/ip_forward
+  # Bridges of users' networks, which a killed dockerd leaves behind: told by their address.
+  ip -o -4 addr show 2>/dev/null | awk -v net="$NET." '$2 ~ /^br-/ && index($4, net) == 1 { print $2 }' |
+    while read -r name; do ip link delete dev "$name" || :; done
+  # Off again as it was, unless somebody else has a bridge by now that may need it.
+  if [ -e "$RUN/ip_forward.was-off" ] && [ -z "$(ip -o link show type bridge)" ]; then
+    echo 0 >/proc/sys/net/ipv4/ip_forward
+  fi
 }
 
 # --- places ----------------------------------------------------------------------------------
@@ -284,6 +292,7 @@ docker_start() {
   need containerd containerd
   need runc runc
   bridge_up "$DOCKER_BRIDGE" "$DOCKER_GATEWAY" "$DOCKER_SUBNET"
+  let_through "$DOCKER_POOL"
   mkdir -p "$RIG/containerd" "$RIG/docker" "$RUN/containerd" "$RUN/docker"
   # A containerd of our own: dockerd would take the machine's where there is one.
   cat >"$RUN/containerd.toml" <<END
@@ -312,7 +321,8 @@ END
     --data-root "$RIG/docker" --exec-root "$RUN/docker" --pidfile "$RUN/docker.pid" \
     -H "unix://$DOCKER_SOCK" -G "$ENGINE_GROUP" \
     --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$MARK" \
-    --bridge "$DOCKER_BRIDGE" --iptables=false --ip6tables=false --ip-masq=false \
+    --bridge "$DOCKER_BRIDGE" --default-address-pool "base=$DOCKER_POOL,size=24" \
+    --iptables=false --ip6tables=false --ip-masq=false \
     --log-level warn
   await docker
 }

@@ -14,12 +14,14 @@ else
   RUN=/run/gangway-test
 fi
 
-# First two bytes of the two bridges' networks: NET.0.0/20 is Docker's, NET.16.0/20 is Podman's.
+# First two bytes of the bridges' networks: NET.0.0/20 is Docker's, NET.16.0/20 is Podman's, and
+# NET.64.0/18 is what networks made in Docker by users are cut from.
 NET=${GANGWAY_RIG_NET:-10.213}
 MARK=gangway-test            # comment of our iptables rules, cgroup of our containers
 [ "$NET" = 10.213 ] || MARK=gangway-test-${NET/./-}
 DOCKER_BRIDGE=gwt-${NET/./-}-d DOCKER_GATEWAY=$NET.0.1 DOCKER_SUBNET=$NET.0.0/20
 PODMAN_BRIDGE=gwt-${NET/./-}-p PODMAN_GATEWAY=$NET.16.1 PODMAN_SUBNET=$NET.16.0/20
+DOCKER_POOL=$NET.64.0/18
 
 TEST_USER=gangway-test       # the ordinary user whose jobs run
 OTHER_USER=gangway-other     # the hostile neighbour on the same node: may not touch any engine
