@@ -204,7 +204,6 @@ function specOf(words: readonly string[], options: RunOptions, config: Config, o
     maxPerSource: values.maxPerSource,
     prepareTimeoutMs: values.prepareTimeout,
     upTimeoutMs: values.upTimeout,
-    membershipTimeoutMs: values.membershipTimeout,
     ...(detachedAs === undefined ? {} : { outputFile: outputFile(options, id) }),
     heldBack: Object.fromEntries((options.heldBack ?? []).map(parseHeldBack)),
   };

@@ -307,12 +307,6 @@ export const settings = {
     flag: { name: "up-timeout" },
     doc: "How long every node may take from there until its sshd answers.",
   }),
-  membershipTimeout: setting({
-    kind: timeLimit,
-    default: 30_000,
-    flag: { name: "membership-timeout" },
-    doc: "How long every node may take from there until it knows all others.",
-  }),
 };
 
 export type SettingKey = keyof typeof settings;

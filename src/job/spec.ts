@@ -63,7 +63,6 @@ export interface JobSpec {
   readonly timeLimitMs?: number;
   readonly prepareTimeoutMs: number;
   readonly upTimeoutMs: number;
-  readonly membershipTimeoutMs: number;
   /** Where the output of a detached job goes; it makes the job a detached one. */
   readonly outputFile?: string;
   /** Milliseconds by which a node opens its sockets late, by node name: the barrier is tested with it. */
