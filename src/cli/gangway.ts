@@ -1,4 +1,16 @@
+import { LAUNCHER_FAILED } from "../config/errors.ts";
 import { main } from "./main.ts";
 
+// Node ends a process in which nothing is left to wait for, also in the middle of main: never silently, and never as if
+// all were well.
+const endedEarly = () => {
+  process.exitCode = LAUNCHER_FAILED;
+  process.stderr.write(
+    "gangway: ended before its work was done: this is a mistake of gangway's own, please report it\n",
+  );
+};
+process.once("exit", endedEarly);
+const exitCode = await main(process.argv.slice(2));
+process.off("exit", endedEarly);
 // Left to itself the process ends when nothing is open any more; a pipe that its reader keeps open must not delay that.
-process.exit(await main(process.argv.slice(2)));
+process.exit(exitCode);

@@ -32,6 +32,8 @@ export class Watchdog {
   async dismiss(): Promise<void> {
     if (this.#child.pid === undefined || this.#child.exitCode !== null) return;
     const gone = new Promise<void>((resolve) => this.#child.once("exit", () => resolve()));
+    // Else nothing would keep this process, and it would end here, with whatever exit code there is.
+    this.#child.ref();
     this.#child.stdin?.end("k");
     await gone;
   }
