@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { EngineError } from "../config/errors.ts";
 import { checkSpec, createBody } from "./create.ts";
 import { refusal } from "./failures.ts";
+import { inTurn } from "./in-turn.ts";
 import { list as items, number, object, text, textRecord } from "./json.ts";
 import type { Transport } from "./transport.ts";
 import type { ContainerSpec, ContainerState, ContainerSummary, EngineIdentity } from "./types.ts";
@@ -24,10 +25,19 @@ export async function createContainer(
 ): Promise<string> {
   await checkSpec(spec, engine);
   const action = `create container "${spec.name}"`;
-  const { status, body } = await transport.call(
-    { method: "POST", path: "/containers/create", query: { name: spec.name }, body: createBody(spec, engine), action },
-    [201, 404, 409, 500],
-  );
+  const create = () =>
+    transport.call(
+      {
+        method: "POST",
+        path: "/containers/create",
+        query: { name: spec.name },
+        body: createBody(spec, engine),
+        action,
+      },
+      [201, 404, 409, 500],
+    );
+  const keepsIds = engine.kind === "podman" && engine.rootless;
+  const { status, body } = await (keepsIds ? inTurn(transport.endpoint.socketPath, create) : create());
   if (status !== 201) throw createRefusal(spec, refusal(action, status, body));
   const id = text(object(JSON.parse(body.toString("utf8"))).Id);
   if (id === "") throw new EngineError(`could not ${action}: the engine's answer names no container`);
