@@ -5,13 +5,14 @@
 #   images/build.sh --hash NAME  prints the recipe's hash (what load.sh writes into the image's label)
 #
 # An image is made anew only when its recipe has changed (hash in NAME.key). Copies are kept for other
-# clones in ${GANGWAY_CACHE:-~/.cache/gangway}/images, by recipe hash; GANGWAY_CACHE=none keeps none.
+# clones in $GANGWAY_CACHE/images (default ~/.cache/gangway/images), by recipe hash; GANGWAY_CACHE=none
+# keeps none.
 set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 OUT=${HERE%/*}/build/images
 ALL=(bare debian foreign locked scratch)
-CACHE=${GANGWAY_CACHE:-${HOME:-/nonexistent}/.cache/gangway}
-[ "$CACHE" = none ] || CACHE=$CACHE/images
+CACHE=${GANGWAY_CACHE-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/gangway}
+case $CACHE in none | '') CACHE=none ;; *) CACHE=$CACHE/images ;; esac
 
 say() { printf 'images: %s\n' "$*"; }
 die() { printf 'images: %s\n' "$*" >&2; exit 1; }

@@ -1,7 +1,8 @@
 #!/bin/bash
 # load.sh - puts the test images into an engine, as gangway-test/NAME; makes them first where needed.
 #
-#   images/load.sh ENGINE [NAME…]     ENGINE: docker, podman or rootless (the rig's), or a socket's path
+#   images/load.sh [ENGINE [NAME…]]   ENGINE: docker, podman or rootless (the rig's), a socket's path, or
+#                                     all (the default): the rig's engines that are up, side by side
 #
 # The same for every engine, over its Docker-compatible socket. An image that was made by the same
 # recipe (its hash is a label of the image) is left as it is.
@@ -11,10 +12,21 @@ LABEL=gangway-test.recipe
 ALL=(bare debian foreign locked scratch)
 
 die() { printf 'images: %s\n' "$*" >&2; exit 1; }
-[ $# -gt 0 ] || die "usage: images/load.sh docker|podman|rootless|SOCKET [NAME…]"
-engine=$1
-shift
+engine=${1:-all}
+[ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- "${ALL[@]}"
+if [ "$engine" = all ]; then
+  # shellcheck source=test/rig/rig.sh
+  . "$HERE/../test/rig/rig.sh"
+  "$HERE/build.sh" "$@"
+  loads=() failed=0
+  [ ! -S "$DOCKER_SOCK" ] || { "$0" docker "$@" & loads+=($!); }
+  [ ! -S "$PODMAN_SOCK" ] || { "$0" podman "$@" & loads+=($!); }
+  [ ! -S "$ROOTLESS_SOCK" ] || { "$0" rootless "$@" & loads+=($!); }
+  [ ${#loads[@]} -gt 0 ] || die "no engine is up: run test/rig/engines.sh up"
+  for load in "${loads[@]}"; do wait "$load" || failed=1; done
+  exit $failed
+fi
 # shellcheck source=test/rig/rig.sh
 case $engine in
   docker) socket=$(. "$HERE/../test/rig/rig.sh" && echo "$DOCKER_SOCK") ;;
