@@ -48,6 +48,9 @@ for name; do
   while IFS= read -r line; do
     [ -z "$line" ] || changes+=(--change "$line")
   done <"$HERE/$name/config"
+  former=$(api image inspect -f '{{ .Id }}' "gangway-test/$name" 2>/dev/null) || former=
   api import "${changes[@]}" "${HERE%/*}/build/images/$name.tar" "gangway-test/$name:latest" >/dev/null
+  # The one it replaces, unless a container still has it.
+  [ -z "$former" ] || api rmi "$former" >/dev/null 2>&1 || :
   printf 'images: gangway-test/%s is in %s\n' "$name" "$engine"
 done
