@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #define BACK_OFF_MS 100
+#define LONGEST_LOG (1024 * 1024)
 
 struct session {
 	pid_t pid;
@@ -211,6 +212,18 @@ static void sessions_close(void)
 
 /* ---- one session ---- */
 
+/*
+ * The log lies in memory, which is the job's: what is long past must not take it. A session that is still
+ * open goes on in the old one.
+ */
+static void log_keep_short(void)
+{
+	struct stat facts;
+
+	if (fstatat(run_dir, "sshd.log", &facts, AT_SYMLINK_NOFOLLOW) == 0 && facts.st_size > LONGEST_LOG)
+		renameat(run_dir, "sshd.log", run_dir, "sshd.log.1");
+}
+
 __attribute__((noreturn))
 static void become_sshd(int connection)
 {
@@ -297,6 +310,7 @@ static int session_start(int connection, int tcp, const struct in6_addr *from)
 		sessions = more;
 		session_room = room;
 	}
+	log_keep_short();
 	pid_t pid = fork();
 
 	if (pid < 0)
