@@ -24,7 +24,7 @@ compute_keys() {
 			{
 				echo "$tools $recipe $(field "$name" 4)"
 				case $name in
-				openssh) echo "${KEY[openssl]} ${KEY[zlib]}"; cd "$HERE" && sha256sum cures/* patches/openssh/* ;;
+				openssh) echo "${KEY[openssl]} ${KEY[zlib]}"; cd "$HERE" && sha256sum cures/* patches/openssh/* scripts/partial-link.sh ;;
 				rsync) echo "${KEY[popt]} ${KEY[xxhash]}"; cd "$HERE" && sha256sum patches/rsync/* ;;
 				busybox) cd "$HERE" && sha256sum busybox.config $(ls patches/busybox/* 2>/dev/null) ;;
 				siblings) [ ! -d "$HERE/src" ] || { cd "$HERE" && find src -type f -name '*.[ch]' | sort | xargs -r sha256sum; } ;;
@@ -155,13 +155,19 @@ build_openssh() {
 	    LDFLAGS="-static -Wl,--gc-sections -L$ssl/lib -L$zlib/lib"
 	grep -q '^#define SANDBOX_SECCOMP_FILTER' config.h || { echo "no seccomp sandbox"; return 1; }
 	programs='ssh scp sftp ssh-keygen ssh-add ssh-agent ssh-keyscan sshd sshd-session sshd-auth sftp-server'
-	make -j"$JOBS" LIBS="$PWD/cures.o" $programs
+	make -j"$JOBS" LIBS= LD="$HERE/scripts/partial-link.sh" $programs
+	for p in $programs; do echo "PROGRAM(main_${p//-/_})"; done >programs.h
+	gcc -O2 -Wall -Wextra -Werror -I. -c "$HERE/cures/multicall.c" -o multicall.o
+	gcc -static -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack -L"$ssl/lib" -L"$zlib/lib" \
+	    -o openssh multicall.o cures.o $programs -lcrypto -lz -lcrypt
 	mkdir "$2/bin" "$2/sbin" "$2/libexec"
+	strip -o "$2/bin/ssh" openssh
 	for p in $programs; do
 		case $p in
-		sshd) strip -o "$2/sbin/$p" $p ;;
-		sshd-*|sftp-server) strip -o "$2/libexec/$p" $p ;;
-		*) strip -o "$2/bin/$p" $p ;;
+		ssh) ;;
+		sshd) ln "$2/bin/ssh" "$2/sbin/$p" ;;
+		sshd-*|sftp-server) ln "$2/bin/ssh" "$2/libexec/$p" ;;
+		*) ln "$2/bin/ssh" "$2/bin/$p" ;;
 		esac
 	done
 	cp moduli "$2/etc/"
