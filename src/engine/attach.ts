@@ -9,24 +9,38 @@ import type { Attachment } from "./types.ts";
 /**
  * Attaches to the standard streams of a container that is created and not yet started, so that no byte is lost.
  *
+ * Two connections: a command that ends without having read its input makes writing to it fail, and Node drops a socket
+ * whose writing failed, with all that had still to be read from it. So the outputs have one of their own. It costs 1 ms.
+ *
  * When the engine dies, the kernel closes its connection just as it would itself at the end of the output: where that
  * happens between two frames, only the command's exit report can tell the one from the other.
  *
  * @param tty whether the container has a terminal: then its output is one raw stream
+ * @throws EngineError also when the command cannot be executed: Podman prepares it here, Docker at the start
  */
 export async function attach(transport: Transport, id: string, tty: boolean): Promise<Attachment> {
-  const socket = await transport.hijack({
-    method: "POST",
-    path: `/containers/${id}/attach`,
-    query: { stream: "1", stdin: "1", stdout: "1", stderr: "1" },
-    action: `attach to container ${id}`,
-  });
-  return new Outputs(socket, tty).attachment();
+  // One after the other: Podman prepares the container at the first.
+  const output = await hijack(transport, id, { stdout: "1", stderr: "1" });
+  try {
+    const input = await hijack(transport, id, { stdin: "1" });
+    return new Outputs(output, input, tty).attachment();
+  } catch (error) {
+    output.destroy();
+    throw error;
+  }
+}
+
+function hijack(transport: Transport, id: string, streams: Record<string, string>): Promise<Socket> {
+  const action = `attach to container ${id.slice(0, 12)}`;
+  const query = { stream: "1", ...streams };
+  return transport.hijack({ method: "POST", path: `/containers/${encodeURIComponent(id)}/attach`, query, action });
 }
 
 /** Copies from the engine's connection to the two outputs, never faster than they are read. */
 class Outputs {
   readonly #socket: Socket;
+  /** Owned too: it is of no use when the outputs have ended. */
+  readonly #input: Socket;
   readonly #parser: FrameParser | undefined;
   readonly #stdout: Readable;
   readonly #stderr: Readable;
@@ -36,12 +50,13 @@ class Outputs {
   readonly #ended = new Set<Readable>();
   #failure: Error | undefined;
 
-  constructor(socket: Socket, tty: boolean) {
+  constructor(socket: Socket, input: Socket, tty: boolean) {
     this.#socket = socket;
     this.#parser = tty ? undefined : new FrameParser();
     this.#stdout = this.#output();
     this.#stderr = this.#output();
     if (tty) this.#endOutput(this.#stderr);
+    this.#input = input;
     socket.on("data", (chunk: Buffer) => this.#take(chunk));
     socket.once("end", () => this.#end());
     socket.on("error", (error) => this.#fail(error));
@@ -50,10 +65,11 @@ class Outputs {
 
   attachment(): Attachment {
     return {
-      stdin: inputOf(this.#socket),
+      stdin: inputOf(this.#input),
       stdout: this.#stdout,
       stderr: this.#stderr,
       destroy: () => {
+        this.#input.destroy();
         this.#socket.destroy();
       },
     };
@@ -115,6 +131,7 @@ class Outputs {
       if (this.#failure !== undefined) output.destroy(this.#failure);
       else this.#endOutput(output);
     }
+    this.#input.destroy();
   }
 
   #endOutput(output: Readable): void {
@@ -124,20 +141,26 @@ class Outputs {
   }
 }
 
-/**
- * The writing half of a connection as a stream of its own: ending it closes that half alone, which reaches the command as the
- * end of its standard input; destroying it leaves the outputs as they are.
- */
+/** A connection as a stream to write to; ending it closes the sending half, which the command sees as its input's end. */
 function inputOf(socket: Socket): Writable {
   const input = new Writable({
+    // Else the connection would be closed as soon as its sending half is, and Podman, which sends outputs here too, asked for
+    // or not, would fail at that and throw away the input that it still holds.
+    autoDestroy: false,
     write: (chunk: Buffer, _encoding, done) => {
       socket.write(chunk, done);
     },
     final: (done) => {
       socket.end(done);
     },
+    destroy: (error, done) => {
+      socket.destroy();
+      done(error);
+    },
   });
-  // A command that ended, or closed its standard input, makes this EPIPE: no failure of the launch.
+  socket.resume();
+  // A command that ended, or closed its standard input, makes writing fail: no failure of the launch.
+  socket.on("error", () => undefined);
   input.on("error", () => undefined);
   return input;
 }
