@@ -1,4 +1,5 @@
 import { constants } from "node:os";
+import type { AllocatedNode } from "../allocation/allocation.ts";
 import { GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
 import type { Attachment, Engine } from "../engine/types.ts";
@@ -10,9 +11,17 @@ import { containerName } from "./id.ts";
 import { examineImage, obtainImage } from "./image.ts";
 import { JobAuthority, type Member } from "./membership.ts";
 import { checkVolume, placesOfTheUser } from "./mounts.ts";
-import { JobNode, type NodeEnd } from "./node.ts";
+import { JobNode, type NodeEnd, type UpReport } from "./node.ts";
 import { OwnerSocket } from "./owner-socket.ts";
-import { checkArchitecture, containerSpec, makePlan, type Plan, prepareNodeDirectory } from "./prepare.ts";
+import {
+  checkArchitecture,
+  containerSpec,
+  equipNode,
+  makePlan,
+  type NodeKeys,
+  type Plan,
+  writeMountedFiles,
+} from "./prepare.ts";
 import { writeRecord } from "./record.ts";
 import type { Reporter } from "./reporter.ts";
 import type { JobSpec } from "./spec.ts";
@@ -83,8 +92,7 @@ export class Launcher {
   async run(): Promise<number> {
     const stopListening = this.#listenToSignals();
     try {
-      const plan = await this.#abortable(this.#plan());
-      return await this.#launch(plan);
+      return await this.#launch();
     } catch (error) {
       if (error instanceof Interrupted) return error.exitCode;
       throw error;
@@ -116,23 +124,28 @@ export class Launcher {
     return makePlan(spec, { engine: await info, image, knowledge, udiImage, places });
   }
 
-  async #launch(plan: Plan): Promise<number> {
+  async #launch(): Promise<number> {
     const { engine, udiImage, identity } = this.#context;
-    const names = plan.spec.allocation.nodes.map((node) =>
-      containerName(plan.spec.account.uid, plan.spec.id, node.index),
-    );
+    const { account, allocation, id } = this.#spec;
+    const names = allocation.nodes.map((node) => containerName(account.uid, id, node.index));
     this.#directory.claim();
+    const planning = this.#abortable(this.#plan());
+    planning.catch(() => undefined);
+    // The engine has been asked already when this process gets busy with its own part.
+    await requestsToLeave();
+    // Acting for another user changes the rights of the whole process, and what is under way must not meet that.
+    if (process.geteuid?.() !== identity.uid) await planning.catch(() => undefined);
     // It has to be there before there is anything that it may have to clear.
     const watchdog = new Watchdog(udiImage, engine.endpoint.socketPath, this.#directory.path, identity, names);
     let ownerSocket: OwnerSocket | undefined;
     let exitCode: number | undefined;
     try {
-      this.#directory.create(plan.spec.allocation.nodes.length);
+      this.#directory.create(allocation.nodes.length);
       this.#created = true;
       ownerSocket = this.#directory.as(
         () => new OwnerSocket(this.#directory.launcherSocket, (request) => this.#stop(request.signal, request.graceMs)),
       );
-      exitCode = await this.#lifeOf(plan);
+      exitCode = await this.#lifeOf(planning);
       return exitCode;
     } finally {
       await this.#clear(watchdog, names);
@@ -141,29 +154,19 @@ export class Launcher {
     }
   }
 
-  async #lifeOf(plan: Plan): Promise<number> {
-    const { spec } = plan;
+  async #lifeOf(planning: Promise<Plan>): Promise<number> {
+    const spec = this.#spec;
     const { reporter } = this.#context;
     const many = spec.allocation.nodes.length > 1 ? `${spec.allocation.nodes.length} nodes` : "the container";
+    const keys = spec.allocation.nodes.map((node) => equipNode(spec, node, this.#directory));
+    this.#nodes = spec.allocation.nodes.map((node) => this.#makeNode(node));
+    const plan = await planning;
     reporter.phase(`preparing ${many}`);
-    const keys = spec.allocation.nodes.map((node) => prepareNodeDirectory(plan, node, this.#directory));
-    this.#nodes = spec.allocation.nodes.map((node) => this.#makeNode(plan, node.index));
+    for (const node of spec.allocation.nodes) writeMountedFiles(plan, node, this.#directory);
     const bridge = await this.#phase("prepare", spec.prepareTimeoutMs, this.#createAll(plan));
     try {
-      // While the engine is busy: what earlier launchers left when they were killed together with their watchdogs.
-      void collect(this.#context.engine, this.#context.identity, this.#context.runBase).catch(() => undefined);
       reporter.phase(`waiting for ${many} to come up`);
-      await this.#phase("up", spec.upTimeoutMs, this.#bringUp(plan));
-      const members: Member[] = await Promise.all(
-        this.#nodes.map(async ({ node, up }, index) => ({ node, up: await up.promise, ...required(keys[index]) })),
-      );
-      if (spec.sshd) this.#admit(plan, members);
-      writeRecord(
-        plan,
-        members,
-        this.#nodes.map((node) => node.container),
-        this.#directory,
-      );
+      await this.#phase("up", spec.upTimeoutMs, this.#bringUp(plan, keys));
       return await this.#go(plan, bridge);
     } finally {
       this.#terminal.restore();
@@ -171,10 +174,10 @@ export class Launcher {
     }
   }
 
-  #makeNode(plan: Plan, index: number): JobNode {
-    const node = required(plan.spec.allocation.nodes[index]);
-    return new JobNode(node, containerName(plan.spec.account.uid, plan.spec.id, index), this.#directory, {
-      onStopped: () => this.#suspend(index),
+  #makeNode(node: AllocatedNode): JobNode {
+    const { account, id } = this.#spec;
+    return new JobNode(node, containerName(account.uid, id, node.index), this.#directory, {
+      onStopped: () => this.#suspend(node.index),
       onLingering: (sessions) =>
         this.#context.reporter.note(
           `the command has ended; waiting for ${sessions} session${sessions === 1 ? "" : "s"} to be closed`,
@@ -202,29 +205,47 @@ export class Launcher {
     });
   }
 
-  // ---- up ------------------------------------------------------------------------------------------------------
+  // ---- up, membership ------------------------------------------------------------------------------------------
 
-  async #bringUp(plan: Plan): Promise<void> {
-    const { engine } = this.#context;
-    await Promise.all(
-      this.#nodes.map(async (node) => {
-        const started = engine.start(node.container).catch((error: unknown) => {
-          throw atNode(node.node.name, error);
-        });
-        // Init reports before the engine answers: when it is up, the engine's answer is of no interest any more.
-        await Promise.race([started.then(() => node.up.promise), node.up.promise]);
-        started.catch(() => undefined);
-        if (plan.spec.sshd) await node.readBanner();
+  async #bringUp(plan: Plan, keys: readonly NodeKeys[]): Promise<void> {
+    const banners: Promise<void>[] = [];
+    const reports = Promise.all(
+      this.#nodes.map(async (node, index): Promise<Member> => {
+        const up = await this.#start(node);
+        if (plan.spec.sshd) {
+          const banner = node.readBanner();
+          banner.catch(() => undefined);
+          banners.push(banner);
+        }
+        return { node: node.node, up, ...required(keys[index]) };
       }),
     );
+    reports.catch(() => undefined);
+    await requestsToLeave();
+    // While the engine is busy: the authority, and what is left of earlier launchers that died with their watchdogs.
+    const { engine, identity, runBase } = this.#context;
+    const authority = plan.spec.sshd ? new JobAuthority(plan) : undefined;
+    authority?.equipOwner(this.#directory);
+    void collect(engine, identity, runBase).catch(() => undefined);
+    const members = await reports;
+    // And while the sshds start: an sshd reads its certificate later than it says its banner.
+    authority?.admit(members, this.#directory);
+    writeRecord(
+      plan,
+      members,
+      this.#nodes.map((node) => node.container),
+      this.#directory,
+    );
+    await Promise.all(banners);
   }
 
-  // ---- membership ----------------------------------------------------------------------------------------------
-
-  #admit(plan: Plan, members: readonly Member[]): void {
-    const authority = new JobAuthority(plan);
-    authority.admit(members, this.#directory);
-    authority.equipOwner(members, this.#directory);
+  async #start(node: JobNode): Promise<UpReport> {
+    const started = this.#context.engine.start(node.container).catch((error: unknown) => {
+      throw atNode(node.node.name, error);
+    });
+    // Init reports before the engine answers: when it is up, the engine's answer is of no interest any more.
+    started.catch(() => undefined);
+    return await Promise.race([started.then(() => node.up.promise), node.up.promise]);
   }
 
   // ---- go ------------------------------------------------------------------------------------------------------
@@ -384,7 +405,8 @@ export class Launcher {
     for (const node of this.#nodes) node.send("end");
     // A container that is still being made would appear behind our back.
     await Promise.allSettled(this.#making);
-    const results = await Promise.allSettled(names.map((name) => engine.remove(name)));
+    const made = this.#making.length > 0 ? names : [];
+    const results = await Promise.allSettled(made.map((name) => engine.remove(name)));
     for (const node of this.#nodes) node.close();
     try {
       this.#directory.remove();
@@ -432,6 +454,11 @@ export class Launcher {
       }),
     );
   }
+}
+
+/** Resolves when requests that were just made are on their way: a connection is made in one turn and written to in the next. */
+async function requestsToLeave(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 function required<T>(value: T | undefined): T {

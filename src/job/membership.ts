@@ -7,14 +7,12 @@ import { renderKnownHosts } from "../udi/known-hosts.ts";
 import { renderJobConfig, renderKitConfig } from "../udi/ssh-config.ts";
 import type { JobDirectory } from "./directory.ts";
 import type { UpReport } from "./node.ts";
-import { namesOf, type Plan, sharesNetwork } from "./prepare.ts";
+import { type NodeKeys, namesOf, type Plan, principalOf, sharesNetwork } from "./prepare.ts";
 
 /** A node that is up, with the public halves of its keys. */
-export interface Member {
+export interface Member extends NodeKeys {
   readonly node: AllocatedNode;
   readonly up: UpReport;
-  readonly hostKey: string;
-  readonly userKey: string;
 }
 
 /** The address by which the members reach a node. */
@@ -70,8 +68,8 @@ export class JobAuthority {
     }
   }
 
-  /** Makes the access kit of the job's owner on this node. */
-  equipOwner(members: readonly Member[], directory: JobDirectory): void {
+  /** Makes the access kit of the job's owner on this node. It goes by sockets, so no node has to be up for it. */
+  equipOwner(directory: JobDirectory): void {
     const { spec, udiImage } = this.#plan;
     const pair = generateKeyPair(`owner@${spec.id}.job`);
     directory.write(directory.kit, { id_ed25519: pair.privateKey }, 0o600);
@@ -84,10 +82,10 @@ export class JobAuthority {
         certificate: join(directory.kit, "id_ed25519-cert.pub"),
         knownHosts: join(directory.kit, "known_hosts"),
         connector: join(udiImage, "libexec/connector"),
-        nodes: members.map((member) => ({
-          names: namesOf(spec, member.node).slice(1),
-          principal: `${member.node.name}.${spec.id}.job`,
-          socket: join(directory.node(member.node.index), "ssh"),
+        nodes: spec.allocation.nodes.map((node) => ({
+          names: namesOf(spec, node).slice(1),
+          principal: `${node.name}.${spec.id}.job`,
+          socket: join(directory.node(node.index), "ssh"),
         })),
       }),
     });
@@ -110,7 +108,7 @@ export class JobAuthority {
       publicKey,
       keyId,
       serial: this.#next(),
-      principals: [this.#plan.principal],
+      principals: [principalOf(this.#plan.spec)],
     });
   }
 

@@ -32,8 +32,11 @@ export interface Plan {
   readonly shell: string;
   readonly workdir: string;
   readonly mounts: ContainerSpec["mounts"];
-  /** The principal that the job's user certificates carry and its sshds accept. */
-  readonly principal: string;
+}
+
+/** The principal that the job's user certificates carry and its sshds accept. */
+export function principalOf(spec: JobSpec): string {
+  return `job-${spec.id}`;
 }
 
 /** Names by which a node is known inside the job and, with the access kit, outside. */
@@ -139,7 +142,6 @@ export function makePlan(spec: JobSpec, { engine, image, knowledge, udiImage, pl
     shell: chooseShell(wanted, (path) => knowledge.present.includes(path)),
     workdir: spec.workdir ?? (places.workdirIsMounted ? spec.callerDirectory : image.workdir || "/"),
     mounts: [...places.mounts, ...spec.volumes],
-    principal: `job-${spec.id}`,
   };
 }
 
@@ -233,18 +235,31 @@ export function containerSpec(plan: Plan, node: AllocatedNode, directory: JobDir
   };
 }
 
+/** Writes what is mounted into a node's container: it must be there before the container is created. */
+export function writeMountedFiles(plan: Plan, node: AllocatedNode, directory: JobDirectory): void {
+  const { spec, knowledge } = plan;
+  directory.write(directory.node(node.index), {
+    passwd: mergePasswd(knowledge.passwd, spec.account, plan.shell),
+    group: mergeGroup(knowledge.group, spec.account),
+    hosts: mergeHosts(
+      [knowledge.hosts],
+      spec.allocation.nodes.flatMap((other) => namesOf(spec, other)),
+    ),
+    hostsfile: renderHostsfile(spec.allocation.nodes),
+  });
+}
+
+/** The public halves of a node's two keys. */
+export interface NodeKeys {
+  readonly hostKey: string;
+  readonly userKey: string;
+}
+
 /**
- * Fills a node's run directory with what is known before the container starts, the node's two keys among it: they are
- * born here and stay here.
- *
- * @returns the public halves, for the authority to sign
+ * Writes what sshd and ssh need of a node's run directory before the container starts, the node's two keys among it: they
+ * are born here and stay here.
  */
-export function prepareNodeDirectory(
-  plan: Plan,
-  node: AllocatedNode,
-  directory: JobDirectory,
-): { readonly hostKey: string; readonly userKey: string } {
-  const { spec } = plan;
+export function equipNode(spec: JobSpec, node: AllocatedNode, directory: JobDirectory): NodeKeys {
   const host = generateKeyPair(`${node.name}.${spec.id}.job`);
   const user = generateKeyPair(`${spec.account.name}@${node.name}.${spec.id}.job`);
   const place = directory.node(node.index);
@@ -254,15 +269,8 @@ export function prepareNodeDirectory(
     "host_ed25519.pub": `${host.publicKey}\n`,
     "id_ed25519.pub": `${user.publicKey}\n`,
     "authority.pub": "",
-    principals: `${plan.principal}\n`,
+    principals: `${principalOf(spec)}\n`,
     sshd_config: renderSshdConfig(spec.account.name),
-    passwd: mergePasswd(plan.knowledge.passwd, spec.account, plan.shell),
-    group: mergeGroup(plan.knowledge.group, spec.account),
-    hosts: mergeHosts(
-      [plan.knowledge.hosts],
-      spec.allocation.nodes.flatMap((other) => namesOf(spec, other)),
-    ),
-    hostsfile: renderHostsfile(spec.allocation.nodes),
   });
   return { hostKey: host.publicKey, userKey: user.publicKey };
 }
