@@ -54,7 +54,10 @@ describe("the connector", () => {
   it("says in one line what is wrong, and ends with 1", async () => {
     const place = makeDirectory();
     const cases: [string[], RegExp][] = [
-      [[join(place, "none")], /cannot reach the job's container at \S+\/none: No such file or directory \(has the job ended\?\)/],
+      [
+        [join(place, "none")],
+        /cannot reach the job's container at \S+\/none: No such file or directory \(has the job ended\?\)/,
+      ],
       [[join(place, "x".repeat(150))], /No such file or directory \(has the job ended\?\)/],
       [[], /usage: connector PATH/],
       [[""], /usage: connector PATH/],

@@ -1,6 +1,15 @@
 // Builds the C programs as the udiImage's recipe does, with the paths of a test, and drives them.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -64,7 +73,8 @@ export function buildAll() {
     ),
     connector: sibling("connector"),
     watchdog: sibling("watchdog"),
-    hastyWatchdog: sibling("watchdog", { SILENCE_MS: "1500", NO_HELP_MS: "500" }, "watchdog-hasty"),
+    briskWatchdog: sibling("watchdog", { PAUSE_MS: "4" }, "watchdog-brisk"),
+    hastyWatchdog: sibling("watchdog", { PAUSE_MS: "4", SILENCE_MS: "1500", NO_HELP_MS: "500" }, "watchdog-hasty"),
   };
 }
 
@@ -236,10 +246,13 @@ export class Launcher {
   /** The next line, not seen yet, that matches; lines before it are passed over. */
   async hears(expected: RegExp): Promise<RegExpMatchArray> {
     let found: RegExpMatchArray | null = null;
-    await until(() => `${String(expected)} from init, which said ${JSON.stringify(this.lines)}`, () => {
-      while (!found && this.seen < this.lines.length) found = (this.lines[this.seen++] ?? "").match(expected);
-      return found !== null;
-    });
+    await until(
+      () => `${String(expected)} from init, which said ${JSON.stringify(this.lines)}`,
+      () => {
+        while (!found && this.seen < this.lines.length) found = (this.lines[this.seen++] ?? "").match(expected);
+        return found !== null;
+      },
+    );
     return found as unknown as RegExpMatchArray;
   }
 

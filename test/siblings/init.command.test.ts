@@ -81,8 +81,11 @@ describe.each(kinds)("init %s", (_, run) => {
 
   it("leaves no process behind: not one that left the session and ignores TERM", async () => {
     const marker = newMarker();
-    const started = run(["sh", "-c", `${witness} stay & ${witness} stay & sleep 1000 & read x; exit 4`], marked(marker));
-    await started.says(/(daemon[^]*){2}/);
+    const started = run(
+      ["sh", "-c", `${witness} stay & ${witness} stay & sleep 1000 & read x; exit 4`],
+      marked(marker),
+    );
+    await started.says(/(daemon[\s\S]*){2}/);
     started.process.stdin?.end("\n");
     expect(await started.ended).toBe(4);
     expect(processesWith(marker)).toEqual([]);
@@ -90,11 +93,20 @@ describe.each(kinds)("init %s", (_, run) => {
 
   it("ends others with TERM first", async () => {
     const place = makeDirectory();
-    const child = `trap 'echo TERM >> ${place}/told; exit' TERM; echo > ${place}/ready; while :; do sleep 0.01; done`;
+    const child = `trap 'echo TERM >> ${place}/told; exit' TERM; echo > ${place}/ready; sleep 1000 & wait`;
     writeFileSync(join(place, "child"), child);
     const started = run(["sh", "-c", `sh ${place}/child & while [ ! -e ${place}/ready ]; do sleep 0.01; done; exit 9`]);
     expect(await started.ended).toBe(9);
     expect(readFileSync(join(place, "told"), "utf8")).toBe("TERM\n");
+  });
+
+  it("ends what ignores TERM with HUP, as an interactive shell does", async () => {
+    const place = makeDirectory();
+    const child = `trap '' TERM; trap 'echo HUP >> ${place}/told; exit' HUP; echo > ${place}/ready; sleep 1000 & wait`;
+    writeFileSync(join(place, "child"), child);
+    const started = run(["sh", "-c", `sh ${place}/child & while [ ! -e ${place}/ready ]; do sleep 0.01; done; exit 9`]);
+    expect(await started.ended).toBe(9);
+    expect(readFileSync(join(place, "told"), "utf8")).toBe("HUP\n");
   });
 
   it("wakes what is stopped, so that it can end", async () => {
@@ -208,7 +220,12 @@ describe("the command's start", () => {
       2,
       /: its interpreter \/no\/such\/shell is not in the image$/,
     ],
-    ["a program without its dynamic loader", (place) => loaderless(place), 2, /: the dynamic loader it asks for is not /],
+    [
+      "a program without its dynamic loader",
+      (place) => loaderless(place),
+      2,
+      /: the dynamic loader it asks for is not /,
+    ],
     ["a file that is not executable", (place) => file(place, "echo\n", 0o644), 13, /: Permission denied$/],
     ["a directory", (place) => place, 13, /: Permission denied$/],
     ["another machine's program", (place) => file(place, "\x7fELF nothing"), 8, /: not a program for this machine$/],

@@ -4,7 +4,17 @@ import { connect, createServer } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { buildAll, cleanUp, isAlive, Launcher, makeDirectory, makeRunDir, processesWith, Started, until } from "./helpers.ts";
+import {
+  buildAll,
+  cleanUp,
+  isAlive,
+  Launcher,
+  makeDirectory,
+  makeRunDir,
+  processesWith,
+  Started,
+  until,
+} from "./helpers.ts";
 
 const { rig, init, witness } = buildAll();
 afterEach(cleanUp);
@@ -209,9 +219,7 @@ describe("the control channel", () => {
     const runDir = makeRunDir();
     const started = new Started(init, ["--launcher", "--run-dir", runDir, "--", witness, "exit", "0"]);
     expect(await started.ended).toBe(125);
-    expect(started.err()).toBe(
-      `init: cannot connect to the launcher at ${runDir}/ctl: No such file or directory\n`,
-    );
+    expect(started.err()).toBe(`init: cannot connect to the launcher at ${runDir}/ctl: No such file or directory\n`);
     expect(readdirSync(runDir)).toEqual(["sshd_config"]);
   });
 

@@ -156,13 +156,16 @@ describe("listening", () => {
     await byTcp(six.port, "::1").served();
   });
 
-  it.each(["192.0.2.77", "nonsense", "::nonsense"])("reports an address that it cannot listen on: %s", async (address) => {
-    const runDir = makeRunDir();
-    const launcher = await Launcher.listen(runDir);
-    const started = new Started(init, ["--launcher", "--run-dir", runDir, "--listen", address, "--hold"]);
-    await launcher.hears(new RegExp(`^error listen ${address} port 0: `));
-    expect(await started.ended).toBe(125);
-  });
+  it.each(["192.0.2.77", "nonsense", "::nonsense"])(
+    "reports an address that it cannot listen on: %s",
+    async (address) => {
+      const runDir = makeRunDir();
+      const launcher = await Launcher.listen(runDir);
+      const started = new Started(init, ["--launcher", "--run-dir", runDir, "--listen", address, "--hold"]);
+      await launcher.hears(new RegExp(`^error listen ${address} port 0: `));
+      expect(await started.ended).toBe(125);
+    },
+  );
 
   it("opens no port with --no-listen, and no socket with --no-sshd", async () => {
     const quiet = await hold(["--no-listen"]);
@@ -281,7 +284,8 @@ describe("what init writes down", () => {
       const records = written.toString().split("\0");
       expect(records.pop()).toBe("");
       // The shell in between adds PWD and the like; nothing of ours is missing or changed.
-      for (const one of expected.filter((one) => !/^(PATH|1X|a\.b-c|BASH_FUNC)/.test(one))) expect(records).toContain(one);
+      for (const one of expected.filter((one) => !/^(PATH|1X|a\.b-c|BASH_FUNC)/.test(one)))
+        expect(records).toContain(one);
       const context = readFileSync(join(runDir, "copy2"), "utf8");
       expect(context).toMatch(new RegExp(`^cwd=/usr/share\0umask=${mask}\0(pid=\\d+\0)?$`));
     }
@@ -339,7 +343,9 @@ describe("lingering", () => {
   });
 
   it("with `sessions` lasts until the last one is closed; a new one may come by the unix socket, not by TCP", async () => {
-    const { runDir, port, launcher, started } = await hold(["--linger", "sessions"], { command: [witness, "exit", "3"] });
+    const { runDir, port, launcher, started } = await hold(["--linger", "sessions"], {
+      command: [witness, "exit", "3"],
+    });
     const first = await byTcp(port).served();
     const second = await byUnix(runDir).served();
     await launcher.say("go");
@@ -389,7 +395,11 @@ describe("lingering", () => {
     const client = await byUnix(runDir).served();
     await launcher.say("go");
     await launcher.hears(/^lingering 1$/);
-    expect([0, 1, 2].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))).toEqual(["/dev/null", "/dev/null", "/dev/null"]);
+    expect([0, 1, 2].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))).toEqual([
+      "/dev/null",
+      "/dev/null",
+      "/dev/null",
+    ]);
     client.socket.end();
     expect(await started.ended).toBe(0);
     expect(started.out()).toBe("done\n");

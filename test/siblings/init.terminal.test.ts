@@ -65,7 +65,11 @@ describe("on a terminal", () => {
   });
 
   it("`winsize` sets the size and the command is told", async () => {
-    const { launcher, started } = await withLauncher("sh", "-c", "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done");
+    const { launcher, started } = await withLauncher(
+      "sh",
+      "-c",
+      "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done",
+    );
     await started.says("ready");
     await launcher.say("winsize 33 111");
     await started.says("33 111");
@@ -88,7 +92,17 @@ describe("on a terminal", () => {
   });
 
   it("without `ctl`, as PID 1, is the command's all the same", async () => {
-    const started = new Started(rig, ["--pid", "--tty", "--", init, "--no-sshd", "--", "sh", "-c", "tty; read x; exit $x"]);
+    const started = new Started(rig, [
+      "--pid",
+      "--tty",
+      "--",
+      init,
+      "--no-sshd",
+      "--",
+      "sh",
+      "-c",
+      "tty; read x; exit $x",
+    ]);
     await started.says("/dev/pts/");
     type(started, "9\n");
     expect(await started.ended).toBe(9);
@@ -106,7 +120,17 @@ describe("on a terminal", () => {
   });
 
   it("by hand under a shell, ^C ends the command, with its code", async () => {
-    const started = new Started(rig, ["--tty", "--shell", "--", init, "--no-sshd", "--", "sh", "-c", "echo ready; sleep 1000"]);
+    const started = new Started(rig, [
+      "--tty",
+      "--shell",
+      "--",
+      init,
+      "--no-sshd",
+      "--",
+      "sh",
+      "-c",
+      "echo ready; sleep 1000",
+    ]);
     await started.says("ready");
     type(started, INTERRUPT);
     expect(await started.ended).toBe(130);

@@ -6,7 +6,8 @@
 #include <dirent.h>
 #include <poll.h>
 
-#define GRACE_MS 200
+#define HANGUP_MS 100	/* after TERM: interactive shells ignore that, and end at HUP */
+#define GRACE_MS 200	/* after TERM: then KILL */
 #define AFTER_KILL_MS 2000
 
 static void reap(void)
@@ -152,18 +153,29 @@ static void wait_a_little(long long most)
 	reap();
 }
 
+static void wait_until(long long moment)
+{
+	while (anyone_left() && now_ms() < moment)
+		wait_a_little(moment - now_ms());
+}
+
+/*
+ * HUP comes a moment after TERM: a program that tidies up at TERM has seldom thought of HUP, and would die of it
+ * in the middle. When nobody is there, nothing is waited for.
+ */
 static void end_everyone(void)
 {
-	long long until = now_ms() + GRACE_MS;
+	long long begun = now_ms(), until;
 
 	reap();
 	if (!anyone_left())
 		return;
 	signal_everyone(SIGTERM);
-	signal_everyone(SIGHUP);
 	signal_everyone(SIGCONT);
-	while (anyone_left() && now_ms() < until)
-		wait_a_little(until - now_ms());
+	wait_until(begun + HANGUP_MS);
+	if (anyone_left())
+		signal_everyone(SIGHUP);
+	wait_until(begun + GRACE_MS);
 	/* Again and again, because one that forks may be faster than a walk through /proc. */
 	for (until = now_ms() + AFTER_KILL_MS; anyone_left() && now_ms() < until; wait_a_little(10))
 		signal_everyone(SIGKILL);

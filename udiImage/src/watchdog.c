@@ -36,7 +36,10 @@
 #ifndef ANSWER_MS
 #define ANSWER_MS (60 * 1000)		/* removing a running container takes the engine its time */
 #endif
-#define CLEAN_ROUNDS 6
+#ifndef PAUSE_MS
+#define PAUSE_MS 50			/* after the first round of a kind, doubled with each further one */
+#endif
+#define CLEAN_ROUNDS 6			/* they spread over three seconds */
 #define MOST_MOVES 1000000		/* somebody who nests directories faster than we lift them has to stop */
 #define AT_ONCE 16			/* requests under way at a time */
 
@@ -242,7 +245,6 @@ static struct round ask_all(void)
 
 static void remove_containers(void)
 {
-	static const int pause_ms[CLEAN_ROUNDS] = { 50, 100, 200, 400, 800, 1600 };
 	long long started = now_ms(), silent_since = started, helpless_since = -1;
 	int clean = 0, tries = 0;
 
@@ -261,11 +263,8 @@ static void remove_containers(void)
 		if (now - silent_since > SILENCE_MS || now - started > 2LL * SILENCE_MS ||
 		    (helpless_since >= 0 && now - helpless_since > NO_HELP_MS))
 			return;
-		if (round.none)
-			tries = 0;
-		else
-			tries += tries < CLEAN_ROUNDS - 2;
-		usleep((useconds_t)pause_ms[round.none ? clean - 1 : tries] * 1000);
+		tries = round.none ? 0 : tries + (tries < CLEAN_ROUNDS - 1);
+		usleep((useconds_t)PAUSE_MS * 1000 << (round.none ? clean - 1 : tries - 1));
 	}
 }
 
