@@ -3,12 +3,11 @@
 #
 # Directories of the job's PATH that are missing now are added: the job's order in front, our tools last.
 if [ -r /run/gangway/environ ] && [ -x /opt/udiImage/tools/busybox ]; then
-	# The environment is NUL-separated, which no shell can read itself. A value may hold newlines, so the
-	# first line that starts with PATH= might be part of another variable: sed's own line is one variable.
+	# The environment is NUL-separated, which neither a shell nor busybox's awk and sed can read. With NUL for newline
+	# and something else for newline, a line is one variable, whatever its value holds.
 	_gangway_p=$(
-		# shellcheck disable=SC2016
-		/opt/udiImage/tools/busybox awk 'BEGIN { RS = "\0" } /^PATH=/ { print substr($0, 6); exit }' \
-			/run/gangway/environ 2>/dev/null
+		/opt/udiImage/tools/busybox tr '\n\0' '\001\n' </run/gangway/environ 2>/dev/null |
+			/opt/udiImage/tools/busybox sed -n '/^PATH=/{s///;p;q;}'
 	)
 	_gangway_front='' _gangway_back=''
 	while [ -n "$_gangway_p" ]; do
