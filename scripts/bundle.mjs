@@ -39,7 +39,8 @@ await build({
   banner: {
     // CommonJS packages inside an ES module: these three names are theirs.
     js: [
-      "#!/usr/bin/env node",
+      // Behind "--" Node leaves the words alone: it would take --env-file, which is ours, for its own.
+      "#!/usr/bin/env -S node --",
       'import { createRequire as gangwayCreateRequire } from "node:module";',
       'import { fileURLToPath as gangwayFileURLToPath } from "node:url";',
       "const require = gangwayCreateRequire(import.meta.url);",

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { configJson, configRows } from "../config/show.ts";
 import { configure } from "./context.ts";
+import { print } from "./output.ts";
 import { renderTable } from "./table.ts";
 
 export function command(): Command {
@@ -11,14 +12,14 @@ export function command(): Command {
     .option("--json", "for programs")
     .action(async (options: { json?: boolean }) => {
       const settings = await configure({});
-      if (options.json === true) process.stdout.write(`${JSON.stringify(configJson(settings), null, 2)}\n`);
+      if (options.json === true) print(`${JSON.stringify(configJson(settings), null, 2)}\n`);
       else {
         const rows = configRows(settings).map(({ key, value, origin }) => [
           key,
           value === "" ? "(none)" : value,
           origin,
         ]);
-        process.stdout.write(renderTable([["SETTING", "VALUE", "FROM"], ...rows]));
+        print(renderTable([["SETTING", "VALUE", "FROM"], ...rows]));
       }
     });
   return config;

@@ -18,8 +18,17 @@ export async function configure(flags: Flags): Promise<Config> {
     flags,
     uid: process.getuid?.() ?? 0,
     home: process.env.HOME ?? homedir(),
-    cwd: process.cwd(),
+    ...workingDirectory(),
   });
+}
+
+/** Nothing where the current directory has been removed: most commands do not need one. */
+function workingDirectory(): { cwd?: string } {
+  try {
+    return { cwd: process.cwd() };
+  } catch {
+    return {};
+  }
 }
 
 /** Puts the settings' flags on a command, with the help that their table has. */

@@ -3,6 +3,7 @@ import { GangwayError } from "../config/errors.ts";
 import { openRunBase } from "../config/paths.ts";
 import { examineEngine, examineUdiImage, type Finding } from "../job/doctor.ts";
 import { addSettings, configure, connectEngine, givenSettings, ownerOf, udiImageOf } from "./context.ts";
+import { print } from "./output.ts";
 import { renderTable } from "./table.ts";
 
 export function command(): Command {
@@ -13,8 +14,8 @@ export function command(): Command {
   addSettings(doctor, ["engine", "udiImagePath"]);
   return doctor.action(async (options: { user?: string; json?: boolean }, self: Command) => {
     const findings = await examine(self, options.user);
-    if (options.json === true) process.stdout.write(`${JSON.stringify(findings)}\n`);
-    else process.stdout.write(render(findings));
+    if (options.json === true) print(`${JSON.stringify(findings)}\n`);
+    else print(render(findings));
     process.exitCode = findings.some((finding) => finding.state === "fault") ? 1 : 0;
   });
 }

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { collect } from "../job/collect.ts";
 import { addSettings, configure, givenSettings, ownerOf, runBasesOf, withEngine } from "./context.ts";
+import { print } from "./output.ts";
 
 export function command(): Command {
   const gc = new Command("gangway gc")
@@ -13,8 +14,8 @@ export function command(): Command {
     await withEngine(config, async (engine) => {
       for (const base of runBasesOf(config, owner)) {
         const found = await collect(engine, owner.identity, base);
-        for (const job of found.jobs) process.stdout.write(`removed the containers of job ${job}\n`);
-        for (const directory of found.directories) process.stdout.write(`removed ${directory}\n`);
+        for (const job of found.jobs) print(`removed the containers of job ${job}\n`);
+        for (const directory of found.directories) print(`removed ${directory}\n`);
       }
     });
   });

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { JobError } from "../config/errors.ts";
 import { findJob, recordOf } from "../job/jobs.ts";
 import { addSettings, configure, givenSettings, visibleUid, withEngine } from "./context.ts";
+import { print } from "./output.ts";
 import { renderTable } from "./table.ts";
 
 export function command(): Command {
@@ -17,7 +18,7 @@ export function command(): Command {
     const record = recordOf(job);
     if (record === undefined) throw new JobError(`job ${job.job} is not up yet`, { hint: "ask again in a moment" });
     if (options.json === true) {
-      process.stdout.write(`${JSON.stringify(record.nodes)}\n`);
+      print(`${JSON.stringify(record.nodes)}\n`);
       return;
     }
     const rows = record.nodes.map((node) => [
@@ -27,6 +28,6 @@ export function command(): Command {
       node.addresses.join(",") || "-",
       node.container,
     ]);
-    process.stdout.write(renderTable([["NODE", "SLOTS", "PORT", "ADDRESSES", "CONTAINER"], ...rows]));
+    print(renderTable([["NODE", "SLOTS", "PORT", "ADDRESSES", "CONTAINER"], ...rows]));
   });
 }

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { findJob, recordOf } from "../job/jobs.ts";
 import { addSettings, configure, givenSettings, visibleUid, withEngine } from "./context.ts";
+import { print } from "./output.ts";
 
 export function command(): Command {
   const inspect = new Command("gangway inspect")
@@ -11,6 +12,6 @@ export function command(): Command {
   return inspect.action(async (id: string | undefined, options: { user?: string }, self: Command) => {
     const config = await configure(givenSettings(self));
     const job = await withEngine(config, (engine) => findJob(engine, visibleUid(options.user), id));
-    process.stdout.write(`${JSON.stringify({ ...job, record: recordOf(job) }, null, 2)}\n`);
+    print(`${JSON.stringify({ ...job, record: recordOf(job) }, null, 2)}\n`);
   });
 }

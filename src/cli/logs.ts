@@ -6,6 +6,7 @@ import { readEnd } from "../job/ended.ts";
 import { type JobSummary, listJobs } from "../job/jobs.ts";
 import { checkJobId } from "../udi/names.ts";
 import { addSettings, configure, givenSettings, ownerOf, stateOf, visibleUid, withEngine } from "./context.ts";
+import { print } from "./output.ts";
 
 const CHUNK = 64 * 1024;
 const POLL_MS = 200;
@@ -17,10 +18,10 @@ export function command(): Command {
     .option("-u, --user <USER>", "whose job it is (root only)")
     .option("-f, --follow", "go on until the job ends");
   addSettings(logs, ["engine"]);
-  return logs.action(async (id: string, _options: unknown, self: Command) => await print(checkJobId(id), self));
+  return logs.action(async (id: string, _options: unknown, self: Command) => await printLog(checkJobId(id), self));
 }
 
-async function print(id: string, self: Command): Promise<void> {
+async function printLog(id: string, self: Command): Promise<void> {
   const options = self.opts<{ user?: string; follow?: boolean }>();
   const config = await configure(givenSettings(self));
   const ended = () => readEnd(stateOf(config, ownerOf(options.user)), id);
@@ -61,6 +62,6 @@ function open(file: string): number {
 function copy(source: number): void {
   const buffer = Buffer.alloc(CHUNK);
   for (let read = readSync(source, buffer); read > 0; read = readSync(source, buffer)) {
-    process.stdout.write(Buffer.from(buffer.subarray(0, read)));
+    print(buffer.subarray(0, read));
   }
 }

@@ -1,5 +1,6 @@
-import { GangwayError, LAUNCHER_FAILED } from "../config/errors.ts";
+import { GangwayError, LAUNCHER_FAILED, UsageError } from "../config/errors.ts";
 import { didYouMean } from "../config/suggest.ts";
+import { print, ReaderGone } from "./output.ts";
 
 /** A command of `gangway`: its module is loaded only when it is called. */
 interface Entry {
@@ -52,33 +53,44 @@ export async function main(words: readonly string[]): Promise<number> {
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     const entry = name === "help" && rest[0] !== undefined ? COMMANDS[rest[0]] : undefined;
     if (entry === undefined) {
-      (name === undefined ? process.stderr : process.stdout).write(overview());
-      return name === undefined ? LAUNCHER_FAILED : 0;
+      if (name !== undefined) return attempt(() => print(overview()));
+      process.stderr.write(overview());
+      return LAUNCHER_FAILED;
     }
-    return await execute(entry, ["--help"]);
+    return await execute(entry, rest[0] ?? "", ["--help"]);
   }
   if (name === "--version" || name === "-V") {
-    process.stdout.write(`gangway ${GANGWAY_VERSION}\n`);
-    return 0;
+    return attempt(() => print(`gangway ${GANGWAY_VERSION}\n`));
   }
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (entry === undefined) {
-    process.stderr.write(
-      `gangway: there is no command "${name}"\n  ${didYouMean(name, Object.keys(COMMANDS)) ?? "see `gangway --help`"}\n`,
-    );
-    return LAUNCHER_FAILED;
+    const [what, hint] = name.startsWith("-")
+      ? ["option", "options stand behind the command: see `gangway --help`"]
+      : ["command", didYouMean(name, Object.keys(COMMANDS)) ?? "see `gangway --help`"];
+    return explain(new UsageError(`there is no ${what} "${name}"`, { hint }));
   }
-  return await execute(entry, rest);
+  return await execute(entry, name, rest);
 }
 
-async function execute(entry: Entry, words: readonly string[]): Promise<number> {
+async function execute(entry: Entry, name: string, words: readonly string[]): Promise<number> {
   try {
     const { command } = await entry.load();
+    const parser = command();
     process.exitCode = 0;
-    await command()
-      .exitOverride()
-      .parseAsync([...words], { from: "user" });
+    for (const each of [parser, ...parser.commands]) {
+      each.exitOverride().configureOutput({ writeOut: print, writeErr: () => undefined });
+    }
+    await parser.parseAsync([...words], { from: "user" });
     return Number(process.exitCode);
+  } catch (error) {
+    return isCommanderError(error) ? explainUsage(error, name) : explain(error);
+  }
+}
+
+function attempt(work: () => void): number {
+  try {
+    work();
+    return 0;
   } catch (error) {
     return explain(error);
   }
@@ -86,20 +98,35 @@ async function execute(entry: Entry, words: readonly string[]): Promise<number> 
 
 /** One line for what the user did or met; a stack only for our own mistakes. */
 function explain(error: unknown): number {
+  if (error instanceof ReaderGone) return error.exitCode;
   if (error instanceof GangwayError) {
     process.stderr.write(`gangway: ${error.message}\n${error.hint === undefined ? "" : `  ${error.hint}\n`}`);
     return error.exitCode;
   }
-  if (isCommanderError(error)) return error.exitCode === 0 ? 0 : LAUNCHER_FAILED;
   process.stderr.write(`gangway: this is a mistake of gangway's own, please report it\n${stackOf(error)}\n`);
   return LAUNCHER_FAILED;
 }
 
-/** Commander has printed its message already. */
-function isCommanderError(error: unknown): error is { code: string; exitCode: number } {
+interface CommanderError extends Error {
+  readonly code: string;
+  readonly exitCode: number;
+}
+
+function isCommanderError(error: unknown): error is CommanderError {
   return (
     error instanceof Error && "code" in error && String(error.code).startsWith("commander.") && "exitCode" in error
   );
+}
+
+/** What commander says ("error: unknown option '--x'\n(Did you mean --y?)"), in the form of all our messages. */
+function explainUsage(error: CommanderError, name: string): number {
+  if (error.exitCode === 0) return 0;
+  const [what = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
+  const more = `see \`gangway ${name} --help\``;
+  // The help itself was asked for by leaving something out.
+  if (what.startsWith("(")) return explain(new UsageError(`gangway ${name}: something is missing`, { hint: more }));
+  const hint = suggestion === undefined ? more : suggestion.replace(/^\(D(.*)\)$/, "d$1");
+  return explain(new UsageError(what.replace(/\.$/, ""), { hint }));
 }
 
 function stackOf(error: unknown): string {

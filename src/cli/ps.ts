@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { type JobSummary, listJobs, recordOf } from "../job/jobs.ts";
 import { addSettings, configure, givenSettings, visibleUid, withEngine } from "./context.ts";
+import { print } from "./output.ts";
 import { renderAge, renderTable } from "./table.ts";
 
 export function command(): Command {
@@ -14,12 +15,9 @@ export function command(): Command {
     const options = self.opts<{ user?: string; quiet?: boolean; json?: boolean }>();
     const config = await configure(givenSettings(self));
     const jobs = await withEngine(config, (engine) => listJobs(engine, visibleUid(options.user)));
-    if (options.json === true) process.stdout.write(`${JSON.stringify(jobs)}\n`);
-    else if (options.quiet === true) process.stdout.write(jobs.map((job) => `${job.job}\n`).join(""));
-    else
-      process.stdout.write(
-        renderTable([["JOB", "USER", "NODES", "STATE", "AGE", "IMAGE", "COMMAND"], ...jobs.map(row)]),
-      );
+    if (options.json === true) print(`${JSON.stringify(jobs)}\n`);
+    else if (options.quiet === true) print(jobs.map((job) => `${job.job}\n`).join(""));
+    else print(renderTable([["JOB", "USER", "NODES", "STATE", "AGE", "IMAGE", "COMMAND"], ...jobs.map(row)]));
   });
 }
 

@@ -2,13 +2,16 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command } from "commander";
 import { virtualNodes } from "../allocation/allocation.ts";
-import { GangwayError, reasonOf, UsageError } from "../config/errors.ts";
+import { GangwayError, LAUNCHER_FAILED, reasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
+import { normalPath } from "../config/parse.ts";
 import { openRunBase } from "../config/paths.ts";
 import { settingKeys } from "../config/settings.ts";
-import { openOutputFile, reportToParent, startDetached } from "../job/detach.ts";
+import { openOutputFile, type Report, reportToParent, startDetached } from "../job/detach.ts";
+import { JobDirectory } from "../job/directory.ts";
 import { randomJobId } from "../job/id.ts";
 import { Launcher } from "../job/launcher.ts";
+import { checkTarget } from "../job/mounts.ts";
 import { StderrReporter } from "../job/reporter.ts";
 import type { JobSpec } from "../job/spec.ts";
 import { type EnvSetting, parseEnvFile, parseEnvSetting } from "../udi/environment.ts";
@@ -22,9 +25,11 @@ import {
   givenSettings,
   type Owner,
   ownerOf,
+  runBasesOf,
   stateOf,
   udiImageOf,
 } from "./context.ts";
+import { print } from "./output.ts";
 
 interface RunOptions {
   readonly image?: string;
@@ -91,12 +96,25 @@ async function runCommand(words: readonly string[], self: Command): Promise<numb
   try {
     const config = await configure(givenSettings(self));
     const owner = ownerOf(options.user);
-    if (options.detach === true && !detached) return await detach(options, owner);
-    return await launch(specOf(words, options, config, owner, self), config, owner, reporter);
+    const spec = specOf(words, options, config, owner, self);
+    for (const base of runBasesOf(config, owner)) new JobDirectory(base, spec.id, owner.identity).claim();
+    if (options.detach === true && !detached) return await detach(spec.id, options, owner);
+    const exitCode = await launch(spec, config, owner, reporter);
+    if (detached) reportToParent({ running: false, exitCode });
+    return exitCode;
   } catch (error) {
-    if (detached) reportToParent({ running: false, exitCode: error instanceof GangwayError ? error.exitCode : 125 });
+    if (detached) reportToParent(failureReport(error));
     throw error;
   }
+}
+
+function failureReport(error: unknown): Report {
+  if (!(error instanceof GangwayError)) {
+    const stack = error instanceof Error ? error.stack : undefined;
+    return { running: false, exitCode: LAUNCHER_FAILED, message: `the launcher failed: ${stack ?? reasonOf(error)}` };
+  }
+  const { message, hint, exitCode } = error;
+  return { running: false, exitCode, message, ...(hint === undefined ? {} : { hint }) };
 }
 
 async function launch(spec: JobSpec, config: Config, owner: Owner, reporter: StderrReporter): Promise<number> {
@@ -127,14 +145,11 @@ async function launch(spec: JobSpec, config: Config, owner: Owner, reporter: Std
 }
 
 /** Starts this very command line once more, behind us, with the output in a file. */
-async function detach(options: RunOptions, owner: Owner): Promise<number> {
-  const id = options.name === undefined ? randomJobId() : checkJobId(options.name);
-  const file = outputFile(options, id);
-  const output = openOutputFile(file, owner.identity);
+async function detach(id: string, options: RunOptions, owner: Owner): Promise<number> {
+  const output = openOutputFile(outputFile(options, id), owner.identity);
   const argv = [...process.argv.slice(1, 3), "--detached-as", id, ...process.argv.slice(3)];
   const exitCode = await startDetached(argv, output);
-  if (exitCode === 0) process.stdout.write(`${id}\n`);
-  else process.stderr.write(`gangway: the launch failed:\n${readFileSync(file, "utf8")}`);
+  if (exitCode === 0) print(`${id}\n`);
   return exitCode;
 }
 
@@ -178,7 +193,7 @@ function specOf(words: readonly string[], options: RunOptions, config: Config, o
       },
     },
     ...defined({ workdir: options.workdir === undefined ? undefined : absolute(options.workdir) }),
-    callerDirectory: process.cwd(),
+    callerDirectory: currentDirectory(),
     mountHome: values.mountHome,
     mountWorkdir: values.mountWorkdir,
     volumes: values.volumes,
@@ -227,6 +242,17 @@ function wantsTerminal(options: RunOptions, self: Command): boolean {
   return options.tty === true;
 }
 
+function currentDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (error) {
+    throw new GangwayError("the current directory does not exist any more", {
+      hint: "change to another",
+      cause: error,
+    });
+  }
+}
+
 function wholeNumber(flag: string, text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new UsageError(`${flag} ${text}: not a whole number`);
   return Number(text);
@@ -251,7 +277,9 @@ function parseTmpfs(text: string): [string, string] {
   const colon = text.indexOf(":");
   const target = colon === -1 ? text : text.slice(0, colon);
   if (!target.startsWith("/")) throw new UsageError(`--tmpfs ${text}: not an absolute path in the container`);
-  return [target, colon === -1 ? "" : text.slice(colon + 1)];
+  const path = normalPath(target);
+  checkTarget(`--tmpfs ${text}`, path);
+  return [path, colon === -1 ? "" : text.slice(colon + 1)];
 }
 
 function parseHeldBack(text: string): [string, number] {

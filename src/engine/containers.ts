@@ -65,7 +65,7 @@ function createRefusal(spec: ContainerSpec, error: EngineError): EngineError {
 
 /** Starts a created container. One that runs already is left alone. */
 export async function startContainer(transport: Transport, id: string): Promise<void> {
-  const action = `start container ${id.slice(0, 12)}`;
+  const action = `start container ${shortName(id)}`;
   await transport.call({ method: "POST", path: `${pathOf(id)}/start`, action }, [204, 304]);
 }
 
@@ -138,7 +138,7 @@ function summaryOf(value: unknown): ContainerSummary {
 /** Pauses a container or lets it go on; one that is in that state already is left alone. */
 export async function setContainerPaused(transport: Transport, id: string, paused: boolean): Promise<void> {
   const verb = paused ? "pause" : "unpause";
-  const action = `${verb} container ${id.slice(0, 12)}`;
+  const action = `${verb} container ${shortName(id)}`;
   const { status, body } = await transport.call(
     { method: "POST", path: `${pathOf(id)}/${verb}`, action },
     [204, 409, 500],
@@ -147,4 +147,9 @@ export async function setContainerPaused(transport: Transport, id: string, pause
   // Both engines refuse to do what is done, in different words.
   if ((await inspectContainer(transport, id))?.paused === paused) return;
   throw refusal(action, status, body);
+}
+
+/** A container as messages call it: the first digits of an id, a name as it is. */
+export function shortName(idOrName: string): string {
+  return /^[0-9a-f]{64}$/.test(idOrName) ? idOrName.slice(0, 12) : idOrName;
 }

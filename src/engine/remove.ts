@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EngineError } from "../config/errors.ts";
-import { inspectContainer } from "./containers.ts";
+import { inspectContainer, shortName } from "./containers.ts";
 import { refusal } from "./failures.ts";
 import type { Transport } from "./transport.ts";
 
@@ -38,7 +38,7 @@ async function untilRemoved(transport: Transport, id: string): Promise<void> {
 
 /** undefined: the engine says that it is gone. */
 async function tryRemove(transport: Transport, id: string): Promise<EngineError | undefined> {
-  const action = `remove container ${id.slice(0, 12)}`;
+  const action = `remove container ${shortName(id)}`;
   const { status, body } = await transport.call(
     {
       method: "DELETE",

@@ -1,58 +1,95 @@
 import { spawn } from "node:child_process";
-import { closeSync, constants, openSync, writeSync } from "node:fs";
-import { GangwayError, LAUNCHER_FAILED } from "../config/errors.ts";
+import { closeSync, constants, openSync, rmSync, writeSync } from "node:fs";
+import { GangwayError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 
 /** The descriptor on which a detached launcher tells its parent how the launch went. */
 export const REPORT_DESCRIPTOR = 3;
 
-type Report = { readonly running: true } | { readonly running: false; readonly exitCode: number };
+/** How a detached launch went; without a message the user ended it. */
+export type Report =
+  | { readonly running: true }
+  | { readonly running: false; readonly exitCode: number; readonly message?: string; readonly hint?: string };
+
+/** The file that takes a detached job's output. */
+export interface OutputFile {
+  readonly descriptor: number;
+  /** Takes it away again, if it was made here: the launch has failed, and the reason is told otherwise. */
+  discard(): void;
+}
 
 /**
  * Makes (or empties) the file that takes a detached job's output.
  *
  * @throws GangwayError when that cannot be done
  */
-export function openOutputFile(path: string, identity: Identity): number {
-  const { O_WRONLY, O_CREAT, O_TRUNC, O_APPEND, O_NOFOLLOW } = constants;
+export function openOutputFile(path: string, identity: Identity): OutputFile {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NOFOLLOW } = constants;
+  const usual = O_WRONLY | O_APPEND | O_NOFOLLOW;
   try {
-    return asUser(identity, () => openSync(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0o644));
+    return asUser(identity, () => {
+      try {
+        const descriptor = openSync(path, usual | O_CREAT | O_EXCL, 0o644);
+        return { descriptor, discard: () => asUser(identity, () => rmSync(path, { force: true })) };
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+        return { descriptor: openSync(path, usual | O_TRUNC), discard: () => undefined };
+      }
+    });
   } catch (error) {
-    throw new GangwayError(`the job's output file ${path} cannot be made: ${(error as Error).message}`, {
+    throw new GangwayError(`the job's output file ${path} cannot be made: ${reasonOf(error)}`, {
       hint: "name another with --output, or change to a directory you may write",
       cause: error,
     });
   }
 }
 
+/** What the user does to the waiting parent is meant for the launch. */
+const PASSED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
+
 /**
  * Starts the launcher once more, in a session of its own, and returns when its job runs.
  *
  * @param argv of that launcher, behind `node`
- * @param output descriptor of the output file; closed here
- * @returns 0 when the job runs, else the exit code of the failed launch; its message is in the output file
+ * @param output closed here
+ * @returns 0 when the job runs, else the exit code of a launch that was ended by a signal
+ * @throws GangwayError when the launch failed
  */
-export async function startDetached(argv: readonly string[], output: number): Promise<number> {
-  const child = spawn(process.execPath, argv, {
+export async function startDetached(argv: readonly string[], output: OutputFile): Promise<number> {
+  const child = spawn(process.execPath, ["--", ...argv], {
     detached: true,
-    stdio: ["ignore", output, output, "pipe"],
+    stdio: ["ignore", output.descriptor, output.descriptor, "pipe"],
   });
-  closeSync(output);
+  const pass = (signal: NodeJS.Signals) => child.kill(signal);
+  for (const signal of PASSED_ON) process.on(signal, pass);
+  closeSync(output.descriptor);
   const pipe = child.stdio[REPORT_DESCRIPTOR] as NodeJS.ReadableStream;
   let text = "";
   for await (const chunk of pipe) {
     text += String(chunk);
     if (text.includes("\n")) break;
   }
+  for (const signal of PASSED_ON) process.off(signal, pass);
   child.unref();
   (pipe as unknown as { destroy(): void }).destroy();
-  if (text === "") return LAUNCHER_FAILED;
+  if (text === "") {
+    throw new GangwayError("the detached launcher ended without a word", { hint: "look into the job's output file" });
+  }
   const report = JSON.parse(text) as Report;
-  return report.running ? 0 : report.exitCode;
+  if (report.running) return 0;
+  const { message, hint, exitCode } = report;
+  output.discard();
+  if (message === undefined) return exitCode;
+  throw new GangwayError(message, { exitCode, ...(hint === undefined ? {} : { hint }) });
 }
 
-/** Tells the parent, from within the detached launcher; it may be told once. */
+let told = false;
+
+/** Tells the parent, from within the detached launcher: the first time it is called. */
 export function reportToParent(report: Report): void {
+  // The descriptor's number may long belong to something else.
+  if (told) return;
+  told = true;
   try {
     writeSync(REPORT_DESCRIPTOR, `${JSON.stringify(report)}\n`);
     closeSync(REPORT_DESCRIPTOR);

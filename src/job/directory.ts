@@ -1,6 +1,6 @@
 import { appendFileSync, chmodSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { GangwayError } from "../config/errors.ts";
+import { GangwayError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
 
@@ -28,17 +28,22 @@ export class JobDirectory {
       throw this.#taken();
   }
 
-  /** @throws GangwayError when the job has one already */
+  /** @throws GangwayError when the job has one already, or it cannot be made; then nothing of it is left */
   create(nodes: number): void {
-    asUser(this.#identity, () => {
+    this.#filing(() => {
       try {
         mkdirSync(this.path, { mode: 0o700 });
       } catch (error) {
         throw (error as NodeJS.ErrnoException).code === "EEXIST" ? this.#taken(error) : error;
       }
-      writeFileSync(join(this.path, "launcher"), `${formatIdentity(thisProcess())}\n`, { flag: "wx", mode: 0o600 });
-      mkdirSync(join(this.path, "kit"), { mode: 0o700 });
-      for (let node = 0; node < nodes; node++) mkdirSync(this.node(node), { mode: 0o700 });
+      try {
+        writeFileSync(join(this.path, "launcher"), `${formatIdentity(thisProcess())}\n`, { flag: "wx", mode: 0o600 });
+        mkdirSync(join(this.path, "kit"), { mode: 0o700 });
+        for (let node = 0; node < nodes; node++) mkdirSync(this.node(node), { mode: 0o700 });
+      } catch (error) {
+        removeTree(this.path);
+        throw error;
+      }
     });
   }
 
@@ -56,7 +61,7 @@ export class JobDirectory {
 
   /** Makes files that must not exist yet. The mode counts, whatever the umask. */
   write(directory: string, files: Readonly<Record<string, string>>, mode = 0o644): void {
-    asUser(this.#identity, () => {
+    this.#filing(() => {
       for (const [name, content] of Object.entries(files)) {
         const path = join(directory, name);
         writeFileSync(path, content, { flag: "wx", mode });
@@ -67,17 +72,30 @@ export class JobDirectory {
 
   /** Writes over a file in place: the inode stays, so that a container that has it mounted sees the new content. */
   rewrite(directory: string, name: string, content: string): void {
-    asUser(this.#identity, () => writeFileSync(join(directory, name), content, { flag: "r+" }));
+    this.#filing(() => writeFileSync(join(directory, name), content, { flag: "r+" }));
   }
 
   append(directory: string, name: string, content: string): void {
-    asUser(this.#identity, () => appendFileSync(join(directory, name), content));
+    this.#filing(() => appendFileSync(join(directory, name), content));
   }
 
   /** Runs something that makes files here, such as a socket. */
   as<T>(action: () => T): T {
     const work: () => unknown = action;
     return asUser(this.#identity, work) as T;
+  }
+
+  /** @throws GangwayError for what the file system refuses: it is full before all */
+  #filing(work: () => void): void {
+    try {
+      asUser(this.#identity, work);
+    } catch (error) {
+      if (error instanceof GangwayError || (error as NodeJS.ErrnoException).code === undefined) throw error;
+      throw new GangwayError(`the job's private files cannot be written: ${reasonOf(error)} (in ${this.path})`, {
+        hint: "make room there, or set runDirectory to another directory in memory",
+        cause: error,
+      });
+    }
   }
 
   #taken(cause?: unknown): GangwayError {

@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import type { AllocatedNode } from "../allocation/allocation.ts";
-import { GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
+import { EngineError, GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
 import type { Attachment, Engine } from "../engine/types.ts";
 import { collect } from "./collect.ts";
@@ -55,6 +55,11 @@ const ENDING: readonly string[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
 /** So many interrupts on a terminal end a job whose command does not listen to them. */
 const PATIENCE_WITH_INTERRUPTS = 3;
 
+/** HTTP's word for a container's name that is taken. */
+const CONFLICT = 409;
+/** How often it is looked whether a container that says nothing is still there. */
+const SILENCE_MS = 500;
+
 /** A signal came before the command was started. */
 class Interrupted extends GangwayError {}
 
@@ -73,6 +78,8 @@ export class Launcher {
   #nodes: JobNode[] = [];
   /** Requests that make containers and may still be under way when the launch is given up. */
   #making: Promise<unknown>[] = [];
+  /** Names that the engine says are taken: what has them is not ours to remove. */
+  readonly #foreign = new Set<string>();
   #created = false;
   #going = false;
   #interrupts = 0;
@@ -196,6 +203,9 @@ export class Launcher {
           const id = await making;
           return node.index === 0 ? await engine.attach(id, plan.spec.tty) : undefined;
         } catch (error) {
+          if (error instanceof EngineError && error.status === CONFLICT) {
+            this.#foreign.add(containerName(plan.spec.account.uid, plan.spec.id, node.index));
+          }
           throw atNode(node.name, error);
         }
       }),
@@ -245,7 +255,23 @@ export class Launcher {
     });
     // Init reports before the engine answers: when it is up, the engine's answer is of no interest any more.
     started.catch(() => undefined);
-    return await Promise.race([started.then(() => node.up.promise), node.up.promise]);
+    return await Promise.race([started.then(() => this.#untilUp(node)), node.up.promise]);
+  }
+
+  /** An init that cannot even connect to us says nothing: then its container ends, and only the engine knows. */
+  async #untilUp(node: JobNode): Promise<UpReport> {
+    const timer = setInterval(() => {
+      if (node.connected) return;
+      const look = this.#context.engine.inspect(node.container).then((state) => {
+        if (state?.running !== true) node.giveUp();
+      });
+      look.catch(() => undefined);
+    }, SILENCE_MS);
+    try {
+      return await node.up.promise;
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   // ---- go ------------------------------------------------------------------------------------------------------
@@ -405,7 +431,7 @@ export class Launcher {
     for (const node of this.#nodes) node.send("end");
     // A container that is still being made would appear behind our back.
     await Promise.allSettled(this.#making);
-    const made = this.#making.length > 0 ? names : [];
+    const made = this.#making.length > 0 ? names.filter((name) => !this.#foreign.has(name)) : [];
     const results = await Promise.allSettled(made.map((name) => engine.remove(name)));
     for (const node of this.#nodes) node.close();
     try {

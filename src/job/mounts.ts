@@ -35,17 +35,26 @@ function contains(directory: string, path: string): boolean {
 }
 
 /**
- * Refuses a volume that would cover what Gangway puts into the container.
+ * Refuses a place in the container where a mount would cover, or be covered by, what Gangway puts there.
  *
- * @throws UsageError naming the volume and the place
+ * @param what the mount, as the user wrote it
+ * @throws UsageError naming it and the place
+ */
+export function checkTarget(what: string, target: string): void {
+  const covered = OURS.find((ours) => contains(target, ours) || contains(ours, target));
+  if (covered === undefined) return;
+  throw new UsageError(`${what} would cover ${covered}, which is Gangway's own`, {
+    hint: "mount it somewhere else in the container",
+  });
+}
+
+/**
+ * Refuses a volume that cannot be mounted.
+ *
+ * @throws UsageError for its place in the container, GangwayError for its source
  */
 export function checkVolume(volume: Volume): void {
-  const covered = OURS.find((ours) => contains(volume.target, ours) || contains(ours, volume.target));
-  if (covered !== undefined) {
-    throw new UsageError(`volume ${volume.source}:${volume.target} would cover ${covered}, which is Gangway's own`, {
-      hint: "mount it somewhere else in the container",
-    });
-  }
+  checkTarget(`volume ${volume.source}:${volume.target}`, volume.target);
   try {
     statSync(volume.source);
   } catch (error) {

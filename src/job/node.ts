@@ -74,6 +74,11 @@ export class JobNode {
     this.#channel.close();
   }
 
+  /** Its container has ended without a connection of its init. */
+  giveUp(): void {
+    this.#close();
+  }
+
   /**
    * Waits until the node's sshd answers: a banner (RFC 4253, 4.2) through its unix socket.
    *
@@ -134,11 +139,15 @@ export class JobNode {
   }
 
   #close(): void {
-    this.up.reject(new LaunchError(this.node.name, "its container ended before it was up"));
+    this.up.reject(new LaunchError(this.node.name, "its container ended before it was up", WHY_ENDED));
     this.ended.resolve(this.#end ?? { kind: "lost" });
     this.closed.resolve();
   }
 }
+
+const WHY_ENDED = {
+  hint: "has something been mounted over ours, or is the udiImage on a file system that forbids to execute?",
+};
 
 function hintFor(text: string): { hint?: string } {
   return /Address already in use/i.test(text)
