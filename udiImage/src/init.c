@@ -268,7 +268,7 @@ int main(int argc, char **argv)
 	fill_stdio();
 	is_pid_one = getpid() == 1;
 	if (!is_pid_one)
-		prctl(PR_SET_CHILD_SUBREAPER, 1);
+		prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (argc > 0)
 		read_options(argv + 1);
 	signals = signals_descriptor();
