@@ -12,18 +12,34 @@ WORK=$2
 # Times of what we make ourselves; the packages' files keep theirs.
 export SOURCE_DATE_EPOCH=1700000000 LC_ALL=C
 
-# The machine's own Debian mirror, as its apt is configured; Debian's own name where apt has none
-# (another distribution, say).
+# The machine's own Debian mirror, as its apt is configured. Who a repository belongs to is known when
+# its index has been fetched; before that its path must do.
 debian_mirror() {
   local mirror=${GANGWAY_DEBIAN_MIRROR:-}
   # shellcheck disable=SC2016 # apt's own variables
   [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
     sed -n 's/^Debian|Debian|//p' | head -n 1)
-  case $mirror in
-    '') echo "no Debian mirror in this machine's apt configuration: set GANGWAY_DEBIAN_MIRROR to one" >&2; exit 1 ;;
-    mirror+*) mirror=${mirror#mirror+} ;;
-  esac
+  # shellcheck disable=SC2016
+  [ -n "$mirror" ] || mirror=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' 'Created-By: Packages' |
+    grep -E '/debian/?$' | head -n 1)
+  if [ -z "$mirror" ]; then
+    echo "no Debian mirror in this machine's apt configuration: set GANGWAY_DEBIAN_MIRROR to one" >&2
+    exit 1
+  fi
   printf '%s\n' "$mirror"
+}
+
+# download PACKAGE: its .deb into $WORK. By the machine's package lists, or where those are missing or
+# older than the mirror by fresh ones of our own, since nobody asked us to change the machine's.
+download() {
+  (
+    cd "$WORK"
+    apt-get download -qq -o APT::Sandbox::User=root "$1" 2>/dev/null && exit 0
+    mkdir -p apt/lists/partial apt/cache/archives/partial
+    own=(-qq -o APT::Sandbox::User=root -o Dir::State::Lists="$WORK/apt/lists" -o Dir::Cache="$WORK/apt/cache")
+    apt-get "${own[@]}" update
+    apt-get "${own[@]}" download "$1"
+  )
 }
 
 # debootstrap SUITE PACKAGES [OPTION…]: the smallest system with these packages, without manuals and
@@ -56,7 +72,7 @@ debootstrap() {
 # Debian's static busybox, out of its package and not installed: it would push out a machine's own
 # busybox, which the initramfs needs.
 busybox_into() { # ROOT
-  (cd "$WORK" && apt-get download -qq -o APT::Sandbox::User=root busybox-static)
+  download busybox-static
   dpkg-deb --fsys-tarfile "$WORK"/busybox-static_*.deb | tar -x -C "$WORK" --wildcards '*bin/busybox'
   local binary applet
   binary=$(find "$WORK" -name busybox -type f)

@@ -158,19 +158,21 @@ if ! apt-get -qq -y "${wait_for_dpkg[@]}" install --no-install-recommends "${mis
 fi
 rm -f "$log"
 
-# Nor at the next boot, on a machine with systemd: none of these was wanted as a service here.
-if command -v systemctl >/dev/null 2>&1; then
-  for package in "${missing[@]}"; do
-    case $package in
-      openssh-server) units="ssh.service ssh.socket" ;;
-      docker.io) units="docker.service docker.socket" ;;
-      containerd) units=containerd.service ;;
-      podman) units="podman.service podman.socket podman-restart.service podman-auto-update.timer" ;;
-      rsync) units=rsync.service ;;
-      *) continue ;;
-    esac
-    for unit in $units; do systemctl --quiet disable "$unit" >/dev/null 2>&1 || :; done
+# Nor at the next boot: none of these was wanted as a service here.
+for package in "${missing[@]}"; do
+  case $package in
+    openssh-server) units="ssh.service ssh.socket" ;;
+    docker.io) units="docker.service docker.socket" ;;
+    containerd) units=containerd.service ;;
+    podman) units="podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer" ;;
+    rsync) units=rsync.service ;;
+    *) continue ;;
+  esac
+  for unit in $units; do
+    # With systemd, and without it.
+    systemctl --quiet disable "$unit" >/dev/null 2>&1 || :
+    [ ! -e "/etc/init.d/${unit%.*}" ] || update-rc.d "${unit%.*}" disable >/dev/null 2>&1 || :
   done
-fi
+done
 
 [ $node_ok = 1 ] || exit 1

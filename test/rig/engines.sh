@@ -20,6 +20,8 @@ set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 ENGINES=(docker podman rootless)
 LOG=$RIG/log
+# We name the engine ourselves each time; nothing of the caller's may speak against it.
+unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST
 START_LIMIT=30 # seconds an engine may take to answer
 
 # --- processes -------------------------------------------------------------------------------
