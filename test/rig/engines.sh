@@ -466,7 +466,9 @@ podman_clean() {
   end_pids 2 $(our_pids conmon "$RUN/podman" "$RIG/podman")
   unmount_below "$RIG/podman" "$RUN/podman"
   rm -rf "$RUN/podman"
-  rm -f "$PODMAN_SOCK" /var/lib/cni/results/"$MARK"-*
+  rm -f "$PODMAN_SOCK"
+  # By the whole name: another rig's network has a name that begins with ours.
+  find /var/lib/cni/results -regextype posix-extended -regex ".*/$MARK-[0-9a-f]{64}-eth[0-9]+" -delete 2>/dev/null || :
   # Made by Podman for all its containers; goes only when empty.
   local root
   for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
