@@ -61,21 +61,25 @@ export function buildAll() {
     witness,
     init: sibling("init", { SSHD_PATH: text(fakeSshd) }),
     initWithoutSshd: sibling("init", { SSHD_PATH: text("/nonexistent/sshd") }, "init-without-sshd"),
-    session: sibling(
-      "session",
-      {
-        RUN_DIR: text(sessionRunDir),
-        SFTP_SERVER: text(sftpServer),
-        TOOLS_SHELL: text(join(sessionRunDir, "tools-sh")),
-      },
-      `session-${process.pid}`,
-      true,
-    ),
     connector: sibling("connector"),
     watchdog: sibling("watchdog"),
     briskWatchdog: sibling("watchdog", { PAUSE_MS: "4" }, "watchdog-brisk"),
     hastyWatchdog: sibling("watchdog", { PAUSE_MS: "4", SILENCE_MS: "1500", NO_HELP_MS: "500" }, "watchdog-hasty"),
   };
+}
+
+/** With this process' places compiled in; whoever builds it removes it. */
+export function buildSession(): string {
+  return sibling(
+    "session",
+    {
+      RUN_DIR: text(sessionRunDir),
+      SFTP_SERVER: text(sftpServer),
+      TOOLS_SHELL: text(join(sessionRunDir, "tools-sh")),
+    },
+    `session-${process.pid}`,
+    true,
+  );
 }
 
 const places: string[] = [];

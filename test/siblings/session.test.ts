@@ -11,9 +11,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import { buildAll, cleanUp, makeDirectory, Started, sessionRunDir, sftpServer } from "./helpers.ts";
+import { buildAll, buildSession, cleanUp, makeDirectory, Started, sessionRunDir, sftpServer } from "./helpers.ts";
 
-const { session, rig, witness } = buildAll();
+const { rig, witness } = buildAll();
+const session = buildSession();
 
 beforeEach(() => mkdirSync(sessionRunDir, { mode: 0o700 }));
 afterEach(async () => {
