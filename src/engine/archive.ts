@@ -1,4 +1,4 @@
-import { dirname, normalize, resolve } from "node:path/posix";
+import { dirname, join, normalize, resolve } from "node:path/posix";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { extract, type Header } from "tar-stream";
@@ -21,7 +21,7 @@ const PERMISSIONS = 0o7777;
  * Reads an engine's archive of a path: of a directory all below it, of anything else that alone.
  *
  * @param source the archive as it arrives
- * @param path what was asked for; entries are named relative to the directory it is in
+ * @param path what was asked for; what the archive begins with is that
  * @param wanted whether an absolute path's content is to be kept
  * @returns files that are wanted, and links, by absolute path
  * @throws EngineError when the archive is damaged, cut short, or a wanted file is larger than 16 MiB
@@ -33,8 +33,13 @@ export async function readArchive(
 ): Promise<Map<string, ArchiveEntry>> {
   const entries = new Map<string, ArchiveEntry>();
   const extraction = extract();
-  // Docker names the entries below the path's last component, also where that is a link ("etc/passwd").
-  const absolute = (name: string) => resolve("/", dirname(path), normalize(name));
+  // Entries are named from the path's last component on ("etc/passwd"); where that is a link, Podman has its target's.
+  let top: string | undefined;
+  const absolute = (name: string): string => {
+    const bare = normalize(name).replace(/^\/+|\/+$/g, "");
+    top ??= bare;
+    return bare === top ? path : join(path, bare.slice(top.length));
+  };
   extraction.on("entry", (header, stream, next) => {
     const name = absolute(header.name);
     stream.on("error", next);

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { Readable, Writable } from "node:stream";
 import { EngineError, reasonOf } from "../config/errors.ts";
+import { shortName } from "./containers.ts";
 import { FrameParser, type OutputStream } from "./demux.ts";
 import { oneLine } from "./failures.ts";
 import type { Transport } from "./transport.ts";
@@ -31,7 +32,7 @@ export async function attach(transport: Transport, id: string, tty: boolean): Pr
 }
 
 function hijack(transport: Transport, id: string, streams: Record<string, string>): Promise<Socket> {
-  const action = `attach to container ${id.slice(0, 12)}`;
+  const action = `attach to container ${shortName(id)}`;
   const query = { stream: "1", ...streams };
   return transport.hijack({ method: "POST", path: `/containers/${encodeURIComponent(id)}/attach`, query, action });
 }

@@ -64,9 +64,9 @@ function parseAnswer(program: string, output: string): HelperAnswer | undefined 
   let answer: unknown;
   try {
     answer = JSON.parse(output);
-  } catch (error) {
-    // Never quoted: it is the secret.
-    throw new EngineError(`${program} answered with what is no JSON`, { cause: error });
+  } catch {
+    // Never quoted, not by the parser either: it is the secret.
+    throw new EngineError(`${program} answered with what is no JSON`);
   }
   const username = text(object(answer).Username);
   return username === "" ? undefined : { username, secret: text(object(answer).Secret) };

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { EngineError, reasonOf } from "../config/errors.ts";
+import { EngineError } from "../config/errors.ts";
 import { type HelperRunner, runHelper } from "./credential-helper.ts";
 import { type JsonObject, object, text } from "./json.ts";
 import type { Reference } from "./reference.ts";
@@ -65,10 +65,10 @@ function readConfig(file: string): JsonObject | undefined {
   }
   try {
     return object(JSON.parse(content));
-  } catch (error) {
-    throw new EngineError(`${file}, which keeps registry credentials, is no JSON: ${reasonOf(error)}`, {
+  } catch {
+    // Without the parser's own words, which quote what is around the place.
+    throw new EngineError(`${file}, which keeps registry credentials, is no JSON`, {
       hint: "correct it, or log in again",
-      cause: error,
     });
   }
 }

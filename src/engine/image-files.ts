@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { dirname } from "node:path/posix";
 import { EngineError } from "../config/errors.ts";
 import { type ArchiveEntry, readArchive } from "./archive.ts";
-import { refusal } from "./failures.ts";
+import { messageIn, refusal } from "./failures.ts";
 import { number, object, text } from "./json.ts";
 import { removeContainer } from "./remove.ts";
 import type { Transport } from "./transport.ts";
@@ -15,6 +15,9 @@ export const PROBE_LABEL = "gangway.probe";
 const LINK_LIMIT = 40;
 
 const CALLS_AT_ONCE = 4;
+
+/** How engines word, with status 500, that an image's links run in a circle, or pass through a file. */
+const LEADS_NOWHERE = /too many (levels of symbolic )?links|not a directory/;
 
 /** Bits of Go's os.FileMode, in which engines tell what a path is. */
 const GO_DIRECTORY = 0x8000_0000;
@@ -125,8 +128,9 @@ class Probe {
     if (status === 200) return stream;
     const chunks: Buffer[] = [];
     for await (const chunk of stream) chunks.push(chunk as Buffer);
-    if (status === 404) return undefined;
-    throw refusal(action, status, Buffer.concat(chunks));
+    const body = Buffer.concat(chunks);
+    if (status === 404 || LEADS_NOWHERE.test(messageIn(body))) return undefined;
+    throw refusal(action, status, body);
   }
 
   /** What each of these paths is, links followed; those that are not there are left out. */
@@ -167,9 +171,10 @@ class Probe {
         query: { path },
         action: `look at ${path} of an image`,
       },
-      [200, 404],
+      // 500, without a word as to HEAD belongs, where links run in a circle: the image is to blame, not the engine.
+      [200, 404, 500],
     );
-    if (status === 404) return { target: "" };
+    if (status !== 200) return { target: "" };
     const header = Buffer.from(text(headers["x-docker-container-path-stat"]), "base64").toString("utf8");
     const stat = object(JSON.parse(header));
     return { mode: number(stat.mode), target: text(stat.linkTarget) };

@@ -102,15 +102,15 @@ function refusedPull(image: string, reason: string, withCredentials: boolean, st
 }
 
 function pullHint(reason: string, withCredentials: boolean): string {
-  if (/unauthorized|authentication|denied|no basic auth|401|403/i.test(reason)) {
+  if (/no such host|timeout|refused|unreachable|TLS|certificate|server gave HTTP response/i.test(reason)) {
+    return "the engine cannot reach the registry: check its name, and the engine's network and proxy";
+  }
+  if (/unauthorized|authentication|denied|no basic auth|\b40[13]\b/i.test(reason)) {
     return withCredentials
       ? "the registry does not take your credentials for it, or has no such image: log in again, and check its name"
       : "you are not logged in to its registry (docker login, podman login), or it has no such image";
   }
-  if (/not found|manifest unknown|name unknown|404/i.test(reason)) return "check its name and tag";
-  if (/no such host|timeout|refused|unreachable|TLS|certificate|server gave HTTP response/i.test(reason)) {
-    return "the engine cannot reach the registry: check its name, and the engine's network and proxy";
-  }
+  if (/not found|manifest unknown|name unknown|\b404\b/i.test(reason)) return "check its name and tag";
   return "look into the engine's log";
 }
 

@@ -24,7 +24,9 @@ export async function removeContainer(transport: Transport, id: string): Promise
     if (failure === undefined || (await inspectContainer(transport, id)) === undefined) return;
     if (performance.now() > deadline) throw failure;
     // Docker says when the removal that is under way is over; asking again and again costs 10 ms and more.
-    await (failure.status === 409 ? Promise.race([untilRemoved(transport, id), sleep(PATIENCE_MS)]) : sleep(wait));
+    await (failure.status === 409
+      ? Promise.race([untilRemoved(transport, id), sleep(PATIENCE_MS, undefined, { ref: false })])
+      : sleep(wait));
   }
 }
 
