@@ -44,6 +44,15 @@ case ${1-} in
 	build_one "$2" "$3"
 	exit 0
 	;;
+--regress) # for regress.sh: a build with the suite's helpers, and the finished tree's programs in it
+	fetch openssh
+	component openssl
+	component zlib
+	unpack openssh "$2/source"
+	cd "$2/source"
+	regress_openssh "$OUT"
+	exit 0
+	;;
 esac
 
 # Two builds at once would only get in each other's way.

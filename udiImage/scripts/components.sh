@@ -19,7 +19,11 @@ compute_keys() {
 	local tools name recipe
 	tools=$(toolchain_key)
 	for name in openssl zlib openssh popt xxhash rsync busybox siblings; do
-		recipe=$(declare -f "build_$name")$(declare -f unpack)
+		case $name in
+		openssh) recipe=$(declare -f build_openssh configure_openssh unpack) ;;
+		rsync|busybox|siblings) recipe=$(declare -f "build_$name" kernel_headers unpack) ;;
+		*) recipe=$(declare -f "build_$name" unpack) ;;
+		esac
 		KEY[$name]=$(
 			{
 				echo "$tools $recipe $(field "$name" 4)"
@@ -142,17 +146,21 @@ build_zlib() {
 	cp LICENSE "$2/etc/licences/zlib"
 }
 
-build_openssh() {
-	local ssl zlib programs p
-	ssl=$(result openssl) zlib=$(result zlib)/gcc
-	gcc -O2 -ffunction-sections -Wall -Wextra -Werror -c "$HERE/cures/cures.c" -o cures.o
+configure_openssh() { # configure_openssh OPENSSL ZLIB
 	./configure --prefix=$PREFIX --sysconfdir=$PREFIX/etc --with-pid-dir=$PREFIX/run \
 	    --with-privsep-path=$PREFIX/empty --with-xauth=$PREFIX/libexec/xauth --with-mantype=man \
 	    --with-default-path=$PREFIX/bin:/usr/local/bin:/usr/bin:/bin:$PREFIX/tools \
 	    --without-pie --without-shadow --disable-pkcs11 --disable-lastlog \
 	    --disable-utmp --disable-utmpx --disable-wtmp --disable-wtmpx \
-	    CFLAGS="-O2 -ffunction-sections -fdata-sections -I$ssl/include -I$zlib/include" \
-	    LDFLAGS="-static -Wl,--gc-sections -L$ssl/lib -L$zlib/lib"
+	    CFLAGS="-O2 -ffunction-sections -fdata-sections -I$1/include -I$2/include" \
+	    LDFLAGS="-static -Wl,--gc-sections -L$1/lib -L$2/lib"
+}
+
+build_openssh() {
+	local ssl zlib programs p
+	ssl=$(result openssl) zlib=$(result zlib)/gcc
+	gcc -O2 -ffunction-sections -Wall -Wextra -Werror -c "$HERE/cures/cures.c" -o cures.o
+	configure_openssh "$ssl" "$zlib"
 	grep -q '^#define SANDBOX_SECCOMP_FILTER' config.h || { echo "no seccomp sandbox"; return 1; }
 	programs='ssh scp sftp ssh-keygen ssh-add ssh-agent ssh-keyscan sshd sshd-session sshd-auth sftp-server'
 	make -j"$JOBS" LIBS= LD="$HERE/scripts/partial-link.sh" $programs
@@ -173,6 +181,16 @@ build_openssh() {
 	cp moduli "$2/etc/"
 	cp LICENCE "$2/etc/licences/openssh"
 	cp "$ssl/etc/licences/openssl" "${zlib%/*}/etc/licences/zlib" "$2/etc/licences/"
+}
+
+# In the unpacked source: everything that the regression suite needs, then the programs of TREE in place of ours.
+regress_openssh() {
+	local p
+	configure_openssh "$(result openssl)" "$(result zlib)/gcc"
+	make -j"$JOBS" SK_DUMMY_LIBRARY= all regress-prep regress-binaries
+	for p in ssh scp sftp ssh-keygen ssh-add ssh-agent ssh-keyscan; do install "$1/bin/$p" "$p"; done
+	install "$1/sbin/sshd" sshd
+	for p in sshd-session sshd-auth sftp-server; do install "$1/libexec/$p" "$p"; done
 }
 
 build_popt() {
