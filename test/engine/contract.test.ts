@@ -4,7 +4,19 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { EngineError } from "../../src/config/errors.ts";
 import type { ContainerSpec, Engine } from "../../src/engine/types.ts";
-import { IMAGE, loadContractImage, open, raw, run, specOf, sweep, testEngines, uniqueName, until } from "./support.ts";
+import {
+  IMAGE,
+  loadContractImage,
+  open,
+  raw,
+  removeImages,
+  run,
+  specOf,
+  sweep,
+  testEngines,
+  uniqueName,
+  until,
+} from "./support.ts";
 
 /** What is thrown, for a closer look. */
 async function failureOf(promise: Promise<unknown>): Promise<EngineError> {
@@ -38,7 +50,10 @@ describe.each(testEngines())("containers on $name", (target) => {
     await sweep(engine);
   });
 
-  afterAll(() => engine.close());
+  afterAll(async () => {
+    await removeImages(target.socket, IMAGE);
+    engine.close();
+  });
 
   /** A directory that the rootless engine's user can look into too. */
   const sharedDirectory = (): string => {

@@ -3,7 +3,7 @@ import { pack } from "tar-stream";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { EngineError } from "../../src/config/errors.ts";
 import type { Engine } from "../../src/engine/types.ts";
-import { importImage, open, testEngines } from "./support.ts";
+import { importImage, open, removeImages, testEngines } from "./support.ts";
 
 type Entry = {
   readonly name: string;
@@ -72,7 +72,10 @@ describe.each(testEngines())("images on $name", (target) => {
     expect(await engine.list(["gangway.probe=1"])).toEqual([]);
   });
 
-  afterAll(() => engine.close());
+  afterAll(async () => {
+    await removeImages(target.socket, LINKS, MOVED, HUGE);
+    engine.close();
+  });
 
   test("give their files, links followed within the image", async () => {
     const wanted = ["passwd", "group", "shells", "loop", "outside", "dangling", "missing"].map(

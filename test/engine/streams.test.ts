@@ -4,7 +4,18 @@ import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { ContainerSpec, Engine } from "../../src/engine/types.ts";
-import { IMAGE, loadContractImage, open, readBoth, run, specOf, sweep, testEngines, until } from "./support.ts";
+import {
+  IMAGE,
+  loadContractImage,
+  open,
+  readBoth,
+  removeImages,
+  run,
+  specOf,
+  sweep,
+  testEngines,
+  until,
+} from "./support.ts";
 
 const MIB = 1 << 20;
 
@@ -46,7 +57,10 @@ describe.each(testEngines())("streams on $name", (target) => {
   });
 
   afterEach(() => sweep(engine));
-  afterAll(() => engine.close());
+  afterAll(async () => {
+    await removeImages(target.socket, IMAGE);
+    engine.close();
+  });
 
   test("keep standard output and error apart", async () => {
     const { stdout, stderr } = await run(engine, shell("echo out; echo err >&2; printf last"));

@@ -101,6 +101,11 @@ export async function loadContractImage(socket: string): Promise<void> {
   await importImage(socket, IMAGE, tar, CHANGES);
 }
 
+/** Takes an image away again: one that is imported anew gets a new id, and the old would stay without a name. */
+export async function removeImages(socket: string, ...names: string[]): Promise<void> {
+  for (const name of names) await raw(socket, "DELETE", `/images/${name}?force=1`);
+}
+
 let count = 0;
 
 /** Names that are taken by nobody else. */
