@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { JobError } from "../config/errors.ts";
-import { findJob, listJobs, nodeNamed } from "../job/jobs.ts";
+import { directoryOfJob, findJob, listJobs, nodeNamed } from "../job/jobs.ts";
 import { runSession } from "../session/ssh-client.ts";
 import { parseTarget } from "../session/target.ts";
 import { addSettings, configure, givenSettings, udiImageOf, visibleUid, withEngine } from "./context.ts";
@@ -44,7 +44,7 @@ async function enter(self: Command): Promise<number> {
       jobs.map((job) => job.job),
     );
     const job = await findJob(engine, uid, wanted.job);
-    return { directory: job.directory, host: `${nodeNamed(job, wanted.node).name}.${job.job}.job` };
+    return { directory: directoryOfJob(job), host: `${nodeNamed(job, wanted.node).name}.${job.job}.job` };
   });
   const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   const tty = self.getOptionValueSource("tty") === "cli" ? options.tty === true : terminal;

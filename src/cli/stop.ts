@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { UsageError } from "../config/errors.ts";
 import { collect } from "../job/collect.ts";
-import { findJob } from "../job/jobs.ts";
+import { directoryOfJob, findJob } from "../job/jobs.ts";
 import { askLauncher } from "../job/owner-socket.ts";
-import { addSettings, configure, givenSettings, ownerOf, visibleUid, withEngine } from "./context.ts";
+import { addSettings, configure, givenSettings, ownerOf, runBasesOf, visibleUid, withEngine } from "./context.ts";
 
 export function command(): Command {
   const stop = new Command("gangway stop")
@@ -34,16 +34,12 @@ async function end(id: string, self: Command): Promise<void> {
   const config = await configure(givenSettings(self));
   await withEngine(config, async (engine) => {
     const job = await findJob(engine, visibleUid(options.user), id);
-    const answer = await askLauncher(join(job.directory, "launcher.sock"), {
-      op: "stop",
-      signal,
-      graceMs: grace * 1000,
-    });
+    const request = { op: "stop", signal, graceMs: grace * 1000 } as const;
+    const socket = job.orphaned ? undefined : join(directoryOfJob(job), "launcher.sock");
+    if (socket !== undefined && (await askLauncher(socket, request)) !== undefined) return;
     // No launcher: what is there is only left over.
-    if (answer === undefined) {
-      const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
-      for (const node of job.nodes) await engine.remove(node.container);
-      await collect(engine, owner.identity, join(job.directory, ".."));
-    }
+    const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
+    for (const node of job.nodes) await engine.remove(node.container);
+    for (const base of runBasesOf(config, owner)) await collect(engine, owner.identity, base);
   });
 }

@@ -120,8 +120,13 @@ function makeRunBase(path: string, user: Identity): string | undefined {
   return checkRunBase(path, user);
 }
 
+/** Whether a directory could be a base that {@link openRunBase} gave to this user. */
+export function isRunBase(path: string, uid: number): boolean {
+  return checkRunBase(path, { uid }) === undefined;
+}
+
 /** What speaks against a directory, undefined for nothing. */
-function checkRunBase(path: string, user: Identity): string | undefined {
+function checkRunBase(path: string, user: Pick<Identity, "uid">): string | undefined {
   try {
     const state = lstatSync(path);
     if (state.isSymbolicLink()) return "is a symbolic link";

@@ -8,7 +8,7 @@ import { removeContainer } from "./remove.ts";
 import type { Transport } from "./transport.ts";
 import type { ImageContents, ImageFile, ImageQuestions, PathKind } from "./types.ts";
 
-/** By this label a container that was made to look into an image is known, should its maker die before it is removed. */
+/** A container with this label was made to look into an image. */
 export const PROBE_LABEL = "gangway.probe";
 
 /** Links followed for one path before it counts as a loop; Linux itself stops at 40. */
@@ -36,7 +36,7 @@ export async function examineImage(
   imageId: string,
   wanted: ImageQuestions,
 ): Promise<ImageContents> {
-  const container = await createProbe(transport, imageId);
+  const container = await createProbe(transport, imageId, wanted);
   try {
     const probe = new Probe(transport, container);
     const files = await probe.read(wanted.files);
@@ -47,19 +47,19 @@ export async function examineImage(
   }
 }
 
-async function createProbe(transport: Transport, imageId: string): Promise<string> {
+async function createProbe(transport: Transport, imageId: string, { container }: ImageQuestions): Promise<string> {
   const action = `look into image ${imageId}`;
   const { value } = await transport.json(
     {
       method: "POST",
       path: "/containers/create",
-      query: { name: `gangway-probe-${process.pid}-${randomBytes(6).toString("hex")}` },
+      query: { name: container?.name ?? `gangway-probe-${process.pid}-${randomBytes(6).toString("hex")}` },
       body: {
         Image: imageId,
         // An image that names no command (from scratch) is refused without one; it is never run.
         Entrypoint: ["/gangway-probe"],
         Cmd: [],
-        Labels: { [PROBE_LABEL]: "1" },
+        Labels: { [PROBE_LABEL]: "1", ...container?.labels },
         HostConfig: { NetworkMode: "none", LogConfig: { Type: "none" } },
       },
       action,

@@ -178,6 +178,8 @@ export interface ImageQuestions {
   readonly files: readonly string[];
   /** Absolute paths of which only the kind is asked. */
   readonly stats: readonly string[];
+  /** By which the container that is made for it is found, should its maker be killed. */
+  readonly container?: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
 }
 
 export interface ImageFile {

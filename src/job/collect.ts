@@ -1,9 +1,9 @@
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { asUser, type Identity } from "../config/identity.ts";
-import type { Engine } from "../engine/types.ts";
+import type { ContainerSummary, Engine } from "../engine/types.ts";
 import { JobDirectory } from "./directory.ts";
-import { listJobs } from "./jobs.ts";
+import { LABEL } from "./labels.ts";
 import { isGone, parseIdentity } from "./process.ts";
 
 /** What was found without a launcher, and removed. */
@@ -26,6 +26,11 @@ function isAbandoned(path: string): boolean {
   return stat?.isDirectory() === true && Date.now() - stat.mtimeMs > BEING_MADE_MS;
 }
 
+function isOrphan({ labels }: ContainerSummary): boolean {
+  const launcher = parseIdentity(labels[LABEL.launcher] ?? "");
+  return launcher !== undefined && isGone(launcher);
+}
+
 /**
  * Removes what jobs left whose launcher and watchdog were both killed: containers found by their labels, directories
  * found in the run base.
@@ -33,9 +38,11 @@ function isAbandoned(path: string): boolean {
  * @param base of the user's run directories: nothing outside of it is touched, whatever a label says
  */
 export async function collect(engine: Engine, identity: Identity, base: string): Promise<Collected> {
-  const orphans = (await listJobs(engine, identity.uid)).filter((job) => job.orphaned);
-  await Promise.all(orphans.flatMap((job) => job.nodes.map((node) => engine.remove(node.container))));
+  // Not only nodes of jobs: also what was made to look into an image.
+  const orphans = (await engine.list([`${LABEL.uid}=${identity.uid}`])).filter(isOrphan);
+  await Promise.all(orphans.map((container) => engine.remove(container.id)));
+  const jobs = new Set(orphans.map(({ labels, name }) => labels[LABEL.job] ?? name));
   const abandoned = asUser(identity, () => readdirSync(base).filter((name) => isAbandoned(join(base, name))));
   for (const name of abandoned) new JobDirectory(base, name, identity).remove();
-  return { jobs: orphans.map((job) => job.job), directories: abandoned.map((name) => join(base, name)) };
+  return { jobs: [...jobs], directories: abandoned.map((name) => join(base, name)) };
 }

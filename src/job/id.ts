@@ -20,3 +20,8 @@ export function randomJobId(): string {
 export function containerName(uid: number, jobId: string, nodeIndex: number): string {
   return `gangway-${uid}-${engineSafe(jobId)}-${nodeIndex}`;
 }
+
+/** The name of the container by which a launch looks into an image that nothing is known of yet. */
+export function lookName(uid: number, jobId: string): string {
+  return `gangway-${uid}-${engineSafe(jobId)}-look`;
+}

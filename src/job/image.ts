@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path";
 import { EngineError } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
-import type { Engine, ImageInfo, PullProgress } from "../engine/types.ts";
+import type { Engine, ImageInfo, ImageQuestions, PullProgress } from "../engine/types.ts";
 import type { PullPolicy } from "./spec.ts";
 
 /** What a launch has to know of an image's files; it is looked up once for each image id and then kept. */
@@ -67,12 +67,24 @@ function writeCache(path: string, knowledge: ImageKnowledge): void {
   }
 }
 
+/** What was learnt of an image earlier; undefined when nothing is known of it. */
+export function recallImage(
+  image: ImageInfo,
+  shell: string,
+  identity: Identity,
+  cacheDirectory: string | undefined,
+): ImageKnowledge | undefined {
+  if (cacheDirectory === undefined) return undefined;
+  return asUser(identity, () => readCache(cacheFile(cacheDirectory, image.id, shell)));
+}
+
 /**
- * What must be known of an image's files.
+ * Finds out what must be known of an image's files, and keeps it.
  *
  * @param shell the account's login shell, of which it is asked whether the image has it
- * @param identity in whose name the cache is read and written
+ * @param identity in whose name the cache is written
  * @param cacheDirectory of that user; undefined: nothing is kept
+ * @param container by which the container that this takes is found, should we be killed
  */
 export async function examineImage(
   engine: Engine,
@@ -80,11 +92,11 @@ export async function examineImage(
   shell: string,
   identity: Identity,
   cacheDirectory: string | undefined,
+  container: ImageQuestions["container"],
 ): Promise<ImageKnowledge> {
   const path = cacheDirectory === undefined ? undefined : cacheFile(cacheDirectory, image.id, shell);
-  const known = path === undefined ? undefined : asUser(identity, () => readCache(path));
-  if (known !== undefined) return known;
   const { files, kinds } = await engine.examineImage(image.id, {
+    ...(container === undefined ? {} : { container }),
     files: READ,
     stats: [...new Set([shell, ...USUAL_SHELLS, ...SSH_PROGRAMS, PROFILE_DIRECTORY])].filter((file) => file !== ""),
   });

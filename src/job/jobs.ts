@@ -1,4 +1,6 @@
+import { dirname, join } from "node:path";
 import { JobError } from "../config/errors.ts";
+import { isRunBase } from "../config/paths.ts";
 import type { ContainerSummary, Engine } from "../engine/types.ts";
 import { LABEL } from "./labels.ts";
 import { isGone, parseIdentity } from "./process.ts";
@@ -18,7 +20,8 @@ export interface JobSummary {
   readonly user: string;
   readonly uid: number;
   readonly image: string;
-  readonly directory: string;
+  /** Undefined: the label names none that could be this job's. */
+  readonly directory?: string;
   readonly sshd: boolean;
   readonly outputFile?: string;
   /** Seconds since the epoch. */
@@ -37,16 +40,27 @@ function nodeOf(container: ContainerSummary): JobNodeSummary {
   };
 }
 
+/**
+ * Labels are whatever a user of the engine made them: what is read and executed because of one lies in a directory that
+ * only the job's user can have made.
+ */
+function directoryOf(job: string, labels: ContainerSummary["labels"]): string | undefined {
+  const directory = labels[LABEL.directory] ?? "";
+  const base = dirname(directory);
+  return directory === join(base, job) && isRunBase(base, Number(labels[LABEL.uid])) ? directory : undefined;
+}
+
 function summaryOf(job: string, containers: readonly ContainerSummary[]): JobSummary {
   const labels = containers[0]?.labels ?? {};
   const launcher = parseIdentity(labels[LABEL.launcher] ?? "");
   const output = labels[LABEL.output];
+  const directory = directoryOf(job, labels);
   return {
     job,
     user: labels[LABEL.user] ?? "",
     uid: Number(labels[LABEL.uid]),
     image: labels[LABEL.image] ?? "",
-    directory: labels[LABEL.directory] ?? "",
+    ...(directory === undefined ? {} : { directory }),
     sshd: labels[LABEL.sshd] !== "no",
     ...(output === undefined ? {} : { outputFile: output }),
     created: Math.min(...containers.map((container) => container.created)),
@@ -106,7 +120,15 @@ export async function findJob(engine: Engine, uid: number | undefined, id: strin
 
 /** What the launcher noted of a job that is up: addresses and ports. */
 export function recordOf(job: JobSummary): JobRecord | undefined {
-  return readRecord(job.directory);
+  return job.directory === undefined ? undefined : readRecord(job.directory);
+}
+
+/** @throws JobError when it has none */
+export function directoryOfJob(job: JobSummary): string {
+  if (job.directory !== undefined) return job.directory;
+  throw new JobError(`the private directory of job ${job.job} cannot be used`, {
+    hint: `it is another user's, or was not made by gangway; remove its containers with the engine's own command`,
+  });
 }
 
 /** @throws JobError when the job has no such node. `wanted` is a name, or an index. */

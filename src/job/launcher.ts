@@ -2,13 +2,14 @@ import { constants } from "node:os";
 import type { AllocatedNode } from "../allocation/allocation.ts";
 import { EngineError, GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
-import type { Attachment, Engine } from "../engine/types.ts";
+import type { Attachment, Engine, ImageQuestions } from "../engine/types.ts";
 import { collect } from "./collect.ts";
 import { Deferred, LongTimer, unlessAborted, within } from "./deferred.ts";
 import { JobDirectory } from "./directory.ts";
 import { recordEnd } from "./ended.ts";
-import { containerName } from "./id.ts";
-import { examineImage, obtainImage } from "./image.ts";
+import { containerName, lookName } from "./id.ts";
+import { examineImage, obtainImage, recallImage } from "./image.ts";
+import { LABEL } from "./labels.ts";
 import { JobAuthority, type Member } from "./membership.ts";
 import { checkVolume, placesOfTheUser } from "./mounts.ts";
 import { JobNode, type NodeEnd, type UpReport } from "./node.ts";
@@ -22,6 +23,7 @@ import {
   type Plan,
   writeMountedFiles,
 } from "./prepare.ts";
+import { formatIdentity, thisProcess } from "./process.ts";
 import { writeRecord } from "./record.ts";
 import type { Reporter } from "./reporter.ts";
 import type { JobSpec } from "./spec.ts";
@@ -80,6 +82,10 @@ export class Launcher {
   #making: Promise<unknown>[] = [];
   /** Names that the engine says are taken: what has them is not ours to remove. */
   readonly #foreign = new Set<string>();
+  /** The watchdog is there. */
+  readonly #watched = new Deferred<void>();
+  /** The look into an image that nothing was known of. */
+  #looking: Promise<unknown> | undefined;
   #created = false;
   #going = false;
   #interrupts = 0;
@@ -126,24 +132,47 @@ export class Launcher {
       this.#interrupt.signal,
     );
     checkArchitecture(udiImage, image, spec.image);
-    const knowledge = await examineImage(engine, image, spec.shell ?? spec.account.shell, identity, cacheDirectory);
+    const shell = spec.shell ?? spec.account.shell;
+    const known = recallImage(image, shell, identity, cacheDirectory);
+    const knowledge =
+      known ??
+      (await this.#look((container) => examineImage(engine, image, shell, identity, cacheDirectory, container)));
     const places = this.#directory.as(() => placesOfTheUser(spec));
     return makePlan(spec, { engine: await info, image, knowledge, udiImage, places });
+  }
+
+  /** Looks into the image, by a container that has to go again whatever happens to us. */
+  async #look<T>(examine: (container: ImageQuestions["container"]) => Promise<T>): Promise<T> {
+    const { account, id } = this.#spec;
+    await this.#watched.promise;
+    this.#interrupt.signal.throwIfAborted();
+    const labels = { [LABEL.uid]: String(account.uid), [LABEL.launcher]: formatIdentity(thisProcess()) };
+    const looking = examine({ name: lookName(account.uid, id), labels });
+    this.#looking = looking;
+    return await looking;
   }
 
   async #launch(): Promise<number> {
     const { engine, udiImage, identity } = this.#context;
     const { account, allocation, id } = this.#spec;
     const names = allocation.nodes.map((node) => containerName(account.uid, id, node.index));
+    const watch = () => {
+      const all = [...names, lookName(account.uid, id)];
+      const watchdog = new Watchdog(udiImage, engine.endpoint.socketPath, this.#directory.path, identity, all);
+      this.#watched.resolve();
+      return watchdog;
+    };
     this.#directory.claim();
+    // Acting for another user changes the rights of the whole process, and what is under way must not meet that.
+    const acting = process.geteuid?.() !== identity.uid;
+    const early = acting ? watch() : undefined;
     const planning = this.#abortable(this.#plan());
     planning.catch(() => undefined);
     // The engine has been asked already when this process gets busy with its own part.
     await requestsToLeave();
-    // Acting for another user changes the rights of the whole process, and what is under way must not meet that.
-    if (process.geteuid?.() !== identity.uid) await planning.catch(() => undefined);
+    if (acting) await planning.catch(() => undefined);
     // It has to be there before there is anything that it may have to clear.
-    const watchdog = new Watchdog(udiImage, engine.endpoint.socketPath, this.#directory.path, identity, names);
+    const watchdog = early ?? watch();
     let ownerSocket: OwnerSocket | undefined;
     let exitCode: number | undefined;
     try {
@@ -424,18 +453,17 @@ export class Launcher {
 
   async #clear(watchdog: Watchdog, names: readonly string[]): Promise<void> {
     const { engine, reporter } = this.#context;
-    if (!this.#created) {
-      await watchdog.dismiss();
-      return;
-    }
+    // What is planned is not begun any more.
+    this.#interrupt.abort(new Interrupted("the launch is over"));
     for (const node of this.#nodes) node.send("end");
     // A container that is still being made would appear behind our back.
-    await Promise.allSettled(this.#making);
+    const [look] = await Promise.allSettled([this.#looking, ...this.#making]);
     const made = this.#making.length > 0 ? names.filter((name) => !this.#foreign.has(name)) : [];
+    if (look.status === "rejected") made.push(lookName(this.#spec.account.uid, this.#spec.id));
     const results = await Promise.allSettled(made.map((name) => engine.remove(name)));
     for (const node of this.#nodes) node.close();
     try {
-      this.#directory.remove();
+      if (this.#created) this.#directory.remove();
     } catch (error) {
       reporter.note(`${this.#directory.path} could not be removed: ${reasonOf(error)}`);
       watchdog.takeOver();
