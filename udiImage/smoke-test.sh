@@ -70,6 +70,10 @@ make_root() { # make_root DIR: the tree and the run directory in it
 BARE=$SCENE/bare
 mkdir -p "$BARE"/{etc,proc,dev,home}
 cp "$SCENE/etc/passwd" "$SCENE/etc/group" "$BARE/etc/"
+# Of another machine's life: neither may keep the job's user out.
+echo "not today" >"$BARE/etc/nologin"
+echo 'alice:!:19000:0:99999:7:::' >"$BARE/etc/shadow"
+chmod 644 "$BARE/etc/shadow"
 make_root "$BARE"
 mount --rbind /dev "$BARE/dev"
 mount -t proc proc "$BARE/proc"
@@ -168,6 +172,7 @@ gone() { # gone MARK SECONDS: no process has MARK in its command line any more
 
 for root in host bare; do
 	run=in_$root
+	[ $root = host ] && prefix= || prefix=$BARE
 	if wanted "$root login"; then
 		check "$root: login over TCP" "$(printf 'hello\nrc=0')" "$(out $run ssh node1 echo hello)"
 		check "$root: login over the unix socket" "$(printf 'hello\nrc=0')" "$(out $run ssh unix1 echo hello)"
@@ -201,7 +206,6 @@ for root in host bare; do
 		echo content >"$SCENE/f"
 		chmod 755 "$SCENE"
 		in=$home/f1 dest=$home
-		[ $root = host ] && prefix= || prefix=$BARE
 		install -o $ACCOUNT_UID -g $ACCOUNT_UID -m 644 "$SCENE/f" "$prefix$in"
 		check "$root: scp there" "rc=0" "$(out $run scp -q $in node1:$dest/f2)"
 		check "$root: scp -O (the old protocol)" "rc=0" "$(out $run scp -q -O $in node1:$dest/f3)"
@@ -218,15 +222,17 @@ for root in host bare; do
 	if wanted "$root refused"; then
 		check "$root: another user is refused" "bob@127.0.0.1: Permission denied (publickey). rc=255" \
 		    "$(echo $(out $run ssh -o User=bob node1 true))"
+		check "$root: the log says why" 1 \
+		    "$(grep -c 'User bob not allowed because this sshd belongs to uid' "$prefix/run/gangway/sshd.log")"
 		check "$root: root is refused" 255 "$(status $run ssh root@node1 true)"
 		check "$root: without the key" 255 "$(status $run ssh -o PubkeyAuthentication=no node1 true)"
 	fi
 	if wanted "$root hangup"; then
-		$run ssh node1 'exec sleep 4711' </dev/null >/dev/null 2>&1 & p=$!
+		$run ssh node1 'exec sleep 4711' </dev/null >/dev/null 2>&1 &
 		sleep 0.6
 		pkill -KILL -f 'ssh node1 exec sleep 4711'
 		check "$root: client killed: its command ends" gone "$(gone '^sleep 4711' 3)"
-		(while :; do echo x; sleep 0.1; done) | $run ssh node1 'cat >/dev/null; sleep 4712' >/dev/null 2>&1 & p=$!
+		(while :; do echo x; sleep 0.1; done) | $run ssh node1 'cat >/dev/null; sleep 4712' >/dev/null 2>&1 &
 		sleep 0.6
 		pkill -KILL -f 'ssh node1 cat >/dev/null; sleep 4712'
 		check "$root: client killed while it sends: its command ends" gone "$(gone 'sleep 4712' 3)"

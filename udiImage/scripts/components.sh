@@ -30,7 +30,7 @@ compute_keys() {
 				case $name in
 				openssh) echo "${KEY[openssl]} ${KEY[zlib]}"; cd "$HERE" && sha256sum cures/* patches/openssh/* scripts/partial-link.sh ;;
 				rsync) echo "${KEY[popt]} ${KEY[xxhash]}"; cd "$HERE" && sha256sum patches/rsync/* ;;
-				busybox) cd "$HERE" && sha256sum busybox.config $(ls patches/busybox/* 2>/dev/null) ;;
+				busybox) cd "$HERE" && sha256sum busybox.config ;;
 				siblings) [ ! -d "$HERE/src" ] || { cd "$HERE" && find src -type f -name '*.[ch]' | sort | xargs -r sha256sum; } ;;
 				esac
 			} | sha256sum | cut -c1-24
@@ -76,14 +76,14 @@ make_component() {
 
 build_one() {
 	[ "$1" = siblings ] || unpack "$1" "$2/source"
-	cd "$2/source"
+	cd "$2/source" || exit
 	"build_$1" "$2/source" "$2/result"
 }
 
 # The cache holds one directory a result: out.tar and its checksum, made complete before it gets its name.
 from_cache() {
 	local entry=$CACHE/$1-${KEY[$1]}
-	[ -n "$CACHE" ] && [ "$1" != siblings ] && [ -f "$entry/out.tar" ] || return 1
+	[ -n "$CACHE" ] && [ "$1" != siblings ] && [ -e "$entry" ] || return 1
 	if [ "$(sha "$entry/out.tar" 2>/dev/null)" = "$(cat "$entry/sha256" 2>/dev/null)" ]; then
 		rm -rf "$WORK/tmp-$1"
 		mkdir -p "$WORK/tmp-$1"

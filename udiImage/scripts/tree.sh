@@ -48,12 +48,12 @@ assemble_tree() {
 }
 
 manifest() (
-	cd "$1"
+	cd "$1" || exit
 	first=1
 	version=$(sed -n 's/^  "version": "\(.*\)",*$/\1/p' "$HERE/../package.json" 2>/dev/null | head -n 1)
 	printf '{\n  "format": %s,\n  "version": "%s",\n  "arch": "%s",\n  "components": [' \
 	    $TREE_FORMAT "${version:-0.0.0}" "$ARCH"
-	grep -v '^#' "$HERE/sources.txt" | while read -r name version file sum licence package home; do
+	grep -v '^#' "$HERE/sources.txt" | while read -r name version file sum licence _ home; do
 		[ $first = 1 ] || printf ','
 		first=0
 		printf '\n    { "name": "%s", "version": "%s", "licence": "%s", "source": "%s", "file": "%s", "sha256": "%s" }' \
