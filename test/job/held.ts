@@ -39,11 +39,11 @@ export class HeldJob {
       options,
     );
     this.#child.stdin.on("error", () => undefined);
-    this.#child.stdout.on("data", (chunk: Buffer) => {
-      this.#stdout += chunk.toString();
+    this.#child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      this.#stdout += chunk;
     });
-    this.#child.stderr.on("data", (chunk: Buffer) => {
-      this.#stderr += chunk.toString();
+    this.#child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+      this.#stderr += chunk;
     });
     this.#ended = new Promise((resolve, reject) => {
       this.#child.once("error", reject);
