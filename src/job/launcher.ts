@@ -88,6 +88,7 @@ export class Launcher {
   #looking: Promise<unknown> | undefined;
   #created = false;
   #going = false;
+  #timeIsUp = false;
   #interrupts = 0;
 
   constructor(spec: JobSpec, context: LaunchContext) {
@@ -347,7 +348,7 @@ export class Launcher {
         hint: "somebody removed it, or its engine stopped; the job was ended with it",
       });
     }
-    const exitCode = await this.#exitCodeOf(first.end, head);
+    const exitCode = this.#timeIsUp ? TIME_LIMIT_REACHED : await this.#exitCodeOf(first.end, head);
     if (plan.spec.linger === "none") for (const node of others) node.send("end");
     else await this.#lingerElsewhere(plan, others);
     // The last output comes after the report, and a lingering head stays until its sessions are closed.
@@ -425,6 +426,7 @@ export class Launcher {
     return new LongTimer(milliseconds, () => {
       this.#context.reporter.note("the job's time limit is reached");
       const head = this.#nodes[0];
+      this.#timeIsUp = true;
       head?.send({ signal: constants.signals.SIGTERM });
       const cut = () => this.#cutShort.resolve(TIME_LIMIT_REACHED);
       setTimeout(cut, STOP_GRACE_MS).unref();

@@ -56,9 +56,14 @@ export class OwnerSocket {
       [...this.#waiting].map(
         (socket) =>
           new Promise<void>((resolve) => {
-            socket.once("close", () => resolve());
+            // Nothing else may be left by now that keeps this process alive.
+            socket.ref();
+            const timer = setTimeout(() => socket.destroy(), 1000);
+            socket.once("close", () => {
+              clearTimeout(timer);
+              resolve();
+            });
             socket.end(`${JSON.stringify({ kind: "ended", exitCode } satisfies OwnerReply)}\n`);
-            setTimeout(() => socket.destroy(), 1000).unref();
           }),
       ),
     );
