@@ -92,6 +92,8 @@ class SocketEngine implements Engine {
   }
 
   async pull(reference: string, onProgress: (progress: PullProgress) => void, signal?: AbortSignal): Promise<void> {
+    // With DEBUG=modem dockerode's transport prints each request, the registry's credentials among its headers.
+    delete process.env.DEBUG;
     const { pullImage } = await import("./pull.ts");
     await pullImage(this.endpoint, reference, this.#env, onProgress, signal);
   }
