@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 OUT := $(CURDIR)/build/udiImage
 MODULES := node_modules/.package-lock.json
-BUNDLE := dist/gangway.mjs
+BUNDLE := dist/gangway.cjs
 
 .PHONY: all udi bundle check test demo bench soak clean fmt
 
@@ -19,7 +19,7 @@ $(MODULES): package.json package-lock.json
 
 bundle: $(BUNDLE)
 
-$(BUNDLE): $(MODULES) scripts/bundle.mjs package.json $(shell find src -name '*.ts')
+$(BUNDLE): $(MODULES) scripts/bundle.mjs scripts/entry.cjs package.json $(shell find src -name '*.ts')
 	@node scripts/bundle.mjs
 	@touch $@
 

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 prefix=${1:?usage: scripts/install.sh PREFIX}
-for built in dist/gangway.mjs build/udiImage/manifest.json; do
+for built in dist/gangway.cjs build/udiImage/manifest.json; do
   [ -e "$built" ] || { echo "install: $built is not there; run make first" >&2; exit 1; }
 done
 lib=$prefix/lib/gangway
@@ -21,4 +21,4 @@ if [ -e "$lib" ]; then
   trap 'rm -rf "$fresh" "$fresh.old"' EXIT
 fi
 mv "$fresh" "$lib"
-ln -sfn ../lib/gangway/dist/gangway.mjs "$prefix/bin/gangway"
+ln -sfn ../lib/gangway/dist/gangway.cjs "$prefix/bin/gangway"

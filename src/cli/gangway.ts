@@ -10,7 +10,9 @@ const endedEarly = () => {
   );
 };
 process.once("exit", endedEarly);
-const exitCode = await main(process.argv.slice(2));
-process.off("exit", endedEarly);
-// Left to itself the process ends when nothing is open any more; a pipe that its reader keeps open must not delay that.
-process.exit(exitCode);
+// The program is bundled as CommonJS, which has no await here.
+void main(process.argv.slice(2)).then((exitCode) => {
+  process.off("exit", endedEarly);
+  // Left to itself the process ends when nothing is open any more; a pipe that its reader keeps open must not delay that.
+  process.exit(exitCode);
+});
