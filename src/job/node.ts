@@ -63,6 +63,11 @@ export class JobNode {
     return this.#channel.connected;
   }
 
+  /** Init has said how the command ended. */
+  get reported(): boolean {
+    return this.#end !== undefined;
+  }
+
   /** Resolves when no session is open on the node, its container has ended, or the deadline (epoch, ms) has come. */
   async untilIdle(deadline: number): Promise<void> {
     while (this.connected && this.sessions > 0 && Date.now() < deadline) {

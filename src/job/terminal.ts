@@ -1,8 +1,16 @@
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 
 /** The terminal the launcher was started on, as far as a job with a terminal of its own needs it. */
 export class Terminal {
+  readonly #udiImage: string;
   #raw = false;
+
+  /** @param udiImage the tree on the host */
+  constructor(udiImage: string) {
+    this.#udiImage = udiImage;
+  }
 
   get size(): { rows: number; columns: number } {
     return { rows: process.stdout.rows ?? 24, columns: process.stdout.columns ?? 80 };
@@ -13,6 +21,9 @@ export class Terminal {
     if (process.stdin.isTTY && !this.#raw) {
       process.stdin.setRawMode(true);
       this.#raw = true;
+      // Node's raw mode still makes CR LF of LF on output, where it is the job's terminal that decides: an editor moves
+      // down by a bare LF.
+      spawnSync(join(this.#udiImage, "tools/stty"), ["-opost"], { stdio: ["inherit", "ignore", "ignore"], env: {} });
     }
   }
 

@@ -1,0 +1,352 @@
+import { execFile } from "node:child_process";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  ENGINES,
+  eventually,
+  GANGWAY,
+  gangway,
+  IMAGES,
+  MANY,
+  type RigEngine,
+  type RunOptions,
+  run,
+  start,
+  USER,
+} from "./harness.ts";
+import { HeldJob } from "./held.ts";
+import { docker, Traces } from "./traces.ts";
+
+const execute = promisify(execFile);
+
+/** However a job ends, nothing of it stays: for so long at most after its end. */
+const SECONDS = 15;
+
+const PER_ENGINE = 20;
+
+function runWords(words: readonly string[], nodes = 1): string[] {
+  return [GANGWAY, "run", "--image", IMAGES.bare, "--pull", "never", "--nodes", String(nodes), ...words];
+}
+
+/** Starts a launch and hands its process a signal after some time; its exit code. */
+async function launchAndSignal(
+  engine: RigEngine,
+  nodes: number,
+  signal: NodeJS.Signals,
+  milliseconds: number,
+  options: RunOptions = {},
+): Promise<number> {
+  const child = start(runWords(["--", "probe", "sleep", "0.3"], nodes), { engine, ...options });
+  child.stdin.end();
+  child.stdout.resume();
+  child.stderr.resume();
+  const timer = setTimeout(() => child.kill(signal), milliseconds);
+  const code = await new Promise<number>((resolve) => {
+    child.once("close", (exit, by) => resolve(exit ?? (by === "SIGKILL" ? 137 : by === "SIGTERM" ? 143 : 130)));
+  });
+  clearTimeout(timer);
+  return code;
+}
+
+/** How long a whole launch takes here and now: the moments are spread over that. */
+async function wholeLaunch(engine: RigEngine): Promise<number> {
+  const begin = performance.now();
+  const { code, stderr } = await run(runWords(["--", "probe", "sleep", "0.3"]), { engine });
+  expect(stderr).toBe("");
+  expect(code).toBe(0);
+  return performance.now() - begin;
+}
+
+/** Launches that fail: in the engine's hands, in init's, in ours. */
+const FAILURES: readonly { readonly words: readonly string[]; readonly code: number }[] = [
+  { words: ["--", "/no/such/program"], code: 127 },
+  { words: ["--", "/opt/udiImage/manifest.json"], code: 126 },
+  { words: ["--tmpfs", "/proc/x", "--", "probe", "exit", "0"], code: 125 },
+  { words: ["--up-timeout", "1s", "--held-back", "node1=4000", "--", "probe", "exit", "0"], code: 125 },
+];
+
+describe.each(ENGINES)("on $name", (engine) => {
+  let keeper: HeldJob;
+
+  beforeAll(async () => {
+    keeper = await HeldJob.start({ engine, nodes: 2 });
+  });
+
+  afterAll(async () => {
+    expect((await gangway(["shell", keeper.id, "--", "probe", "say", "here"], { engine })).stdout).toBe("here\n");
+    expect((await gangway(["shell", `${keeper.id}.node2`, "--", "probe", "say", "here"], { engine })).stdout).toBe(
+      "here\n",
+    );
+    await keeper.end();
+  });
+
+  test(`${PER_ENGINE} launches, a third of them killed by SIGKILL at any moment from the first to the last`, async () => {
+    const traces = await Traces.watch(engine);
+    try {
+      const whole = await wholeLaunch(engine);
+      const kills = Math.ceil(PER_ENGINE / 3);
+      let killed = 0;
+      for (let index = 0; index < PER_ENGINE; index++) {
+        const nodes = (index % 3) + 1;
+        if (index % 3 === 0) {
+          const moment = ((killed + Math.random()) / kills) * whole * (1 + (nodes - 1) * 0.3);
+          killed += 1;
+          expect([0, 137]).toContain(await launchAndSignal(engine, nodes, "SIGKILL", moment));
+        } else if (index % 3 === 1) {
+          const cache = mkdtempSync("/tmp/gangway-test-");
+          chownSync(cache, USER.uid, USER.gid);
+          const result = await run(runWords(["--", "probe", "exit", "3"], nodes), {
+            engine,
+            env: { XDG_CACHE_HOME: cache },
+          });
+          rmSync(cache, { recursive: true });
+          expect(result.stderr).toBe("");
+          expect(result.code).toBe(3);
+        } else {
+          const { words, code } = FAILURES[killed % FAILURES.length] ?? { words: [], code: 0 };
+          const result = await run(runWords(words), { engine });
+          expect(result.stderr).toMatch(/^gangway: /);
+          expect(result.code).toBe(code);
+        }
+      }
+      await traces.gone(SECONDS);
+      expect(traces.made).toBeGreaterThan(PER_ENGINE / 2);
+    } finally {
+      traces.close();
+    }
+  });
+
+  test("killed in the first look at an image, of which nothing is known yet", async () => {
+    const traces = await Traces.watch(engine);
+    const cache = mkdtempSync("/tmp/gangway-test-");
+    chownSync(cache, USER.uid, USER.gid);
+    try {
+      for (const moment of [100, 130, 160, 190, 220, 260, 300, 350]) {
+        rmSync(join(cache, "gangway"), { recursive: true, force: true });
+        const code = await launchAndSignal(engine, 1, "SIGKILL", moment, { env: { XDG_CACHE_HOME: cache } });
+        expect([0, 137]).toContain(code);
+      }
+      await traces.gone(SECONDS);
+    } finally {
+      traces.close();
+      rmSync(cache, { recursive: true, force: true });
+    }
+  });
+
+  test("ended by SIGTERM and SIGINT at any moment: as the signal says, and at once nothing is left", async () => {
+    const traces = await Traces.watch(engine);
+    try {
+      const whole = await wholeLaunch(engine);
+      for (let index = 0; index < 8; index++) {
+        const signal = index % 2 === 0 ? "SIGTERM" : "SIGINT";
+        const moment = ((index + Math.random()) / 8) * whole;
+        const code = await launchAndSignal(engine, (index % 3) + 1, signal, moment);
+        expect([0, signal === "SIGTERM" ? 143 : 130]).toContain(code);
+      }
+      await traces.gone(SECONDS);
+    } finally {
+      traces.close();
+    }
+  });
+});
+
+/** A process that was there and is gone, as labels and files name a launcher. */
+function deadLauncher(): string {
+  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return `1:1@${boot}:${hostname()}`;
+}
+
+/** Makes a container that looks like one of a job, as any user of the engine can. */
+async function forge(
+  engine: RigEngine,
+  name: string,
+  { user = USER, launcher = deadLauncher(), directory = `${USER.runtime}/gangway/${name}` } = {},
+): Promise<void> {
+  const labels = {
+    "gangway.job": name,
+    "gangway.node": "node1",
+    "gangway.node-index": "0",
+    "gangway.uid": String(user.uid),
+    "gangway.user": user.name,
+    "gangway.directory": directory,
+    "gangway.launcher": launcher,
+  };
+  const words = Object.entries(labels).flatMap(([key, value]) => ["--label", `${key}=${value}`]);
+  await docker(engine, "create", "--name", name, ...words, "--entrypoint", "probe", IMAGES.bare, "sleep", "60");
+}
+
+async function containers(engine: RigEngine): Promise<string[]> {
+  return (await docker(engine, "ps", "-a", "--format", "{{.Names}}")).split("\n").filter((name) => name !== "");
+}
+
+/** Pids of the launcher's children that are watchdogs. */
+function watchdogsOf(directory: string): number[] {
+  return readdirSync("/proc")
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      try {
+        const words = readFileSync(join("/proc", pid, "cmdline"), "utf8").split("\0");
+        return words[0]?.endsWith("/libexec/watchdog") === true && words.includes(directory);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+/** Leaves a run directory behind: neither the launcher nor its watchdog can clear up. */
+async function killBoth(engine: RigEngine): Promise<string> {
+  const job = await HeldJob.start({ engine });
+  const watchdogs = watchdogsOf(job.directory);
+  expect(watchdogs).toHaveLength(1);
+  for (const pid of watchdogs) process.kill(pid, "SIGKILL");
+  job.kill("SIGKILL");
+  await job.ended();
+  return job.directory;
+}
+
+describe.each(ENGINES)("launcher and watchdog both killed on $name", (engine) => {
+  let traces: Traces;
+
+  beforeAll(async () => {
+    traces = await Traces.watch(engine);
+  });
+
+  afterAll(() => traces.close());
+
+  test("`gangway gc` clears what they left, and says so", async () => {
+    const directory = await killBoth(engine);
+    expect(existsSync(join(directory, "0/host_ed25519.pub"))).toBe(true);
+    // Init, at least, has seen to the keys.
+    await eventually("no private key", SECONDS, () => !existsSync(join(directory, "0/host_ed25519")));
+    await forge(engine, "gwt-created", { directory });
+    const { code, stdout, stderr } = await gangway(["gc"], { engine });
+    expect(stderr).toBe("");
+    expect(stdout).toContain("removed the containers of job gwt-created\n");
+    expect(stdout).toContain(`removed ${directory}\n`);
+    expect(code).toBe(0);
+    await traces.gone(SECONDS);
+    expect((await gangway(["gc"], { engine })).stdout).toBe("");
+  });
+
+  test("so does the next `gangway run`, without a word", async () => {
+    const directory = await killBoth(engine);
+    await forge(engine, "gwt-created", { directory });
+    const { code, stderr } = await run(runWords(["--", "probe", "sleep", "1"]), { engine });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    await traces.gone(SECONDS);
+  });
+
+  test("a job that lives, and another user's, are not touched by gc", async () => {
+    const live = await HeldJob.start({ engine, nodes: 2 });
+    await forge(engine, "gwt-foreign", { user: MANY });
+    const here = `${process.pid}:1@x:${hostname()}`;
+    await forge(engine, "gwt-odd", { launcher: here });
+    await forge(engine, "gwt-elsewhere", { launcher: `1:1@0:not-${hostname()}` });
+    try {
+      expect((await gangway(["gc"], { engine })).stdout).toBe("");
+      const left = await containers(engine);
+      for (const name of ["gwt-foreign", "gwt-odd", "gwt-elsewhere"]) expect(left).toContain(name);
+      expect((await live.shell(["probe", "say", "alive"], "node2")).stdout).toBe("alive\n");
+    } finally {
+      await docker(engine, "rm", "-f", "gwt-foreign", "gwt-odd", "gwt-elsewhere");
+      await live.end();
+    }
+    await traces.gone(SECONDS);
+  });
+
+  test("whatever labels say, no directory outside of the run base is touched, by gc, stop or shell", async () => {
+    const precious = join(USER.runtime, "precious");
+    mkdirSync(join(precious, "gwt-forged", "kit"), { recursive: true, mode: 0o700 });
+    const proof = join(precious, "executed");
+    const config = `Host *\n  ProxyCommand touch ${proof}\n`;
+    writeFileSync(join(precious, "gwt-forged", "kit", "ssh_config"), config);
+    await execute("chown", ["-R", `${USER.uid}:${USER.gid}`, precious]);
+    await execute("chmod", ["0755", precious]);
+    const old = Date.now() / 1000 - 7200;
+    for (const path of [join(precious, "gwt-forged"), precious]) utimesSync(path, old, old);
+    try {
+      await forge(engine, "gwt-forged", { directory: join(precious, "gwt-forged") });
+      const entered = await gangway(["shell", "gwt-forged", "--", "true"], { engine });
+      expect(entered.stderr).toMatch(/^gangway: the private directory of job gwt-forged cannot be used\n {2}\S/);
+      expect(entered.code).toBe(125);
+      expect((await gangway(["stop", "gwt-forged"], { engine })).code).toBe(0);
+      expect(await containers(engine)).not.toContain("gwt-forged");
+      await forge(engine, "gwt-forged", { directory: join(precious, "gwt-forged") });
+      expect((await gangway(["gc"], { engine })).stdout).toBe("removed the containers of job gwt-forged\n");
+      expect(existsSync(join(precious, "gwt-forged/kit/ssh_config"))).toBe(true);
+      expect(existsSync(proof)).toBe(false);
+    } finally {
+      rmSync(precious, { recursive: true });
+    }
+    await traces.gone(SECONDS);
+  });
+});
+
+describe("a name that is taken", () => {
+  test("another job of that name, known from another place, loses nothing", async () => {
+    const live = await HeldJob.start({ nodes: 2 });
+    const elsewhere = mkdtempSync("/dev/shm/gangway-test-");
+    chownSync(elsewhere, USER.uid, USER.gid);
+    try {
+      const words = ["--name", live.id, "--nodes", "3", "--", "probe", "exit", "0"];
+      const result = await run(runWords(words), { env: { XDG_RUNTIME_DIR: elsewhere } });
+      expect(result.stderr).toMatch(/^gangway: node\d: a container named "gangway-.*" exists already\n {2}\S/);
+      expect(result.code).toBe(125);
+      expect((await live.shell(["probe", "say", "alive"])).stdout).toBe("alive\n");
+      expect((await live.shell(["probe", "say", "alive"], "node2")).stdout).toBe("alive\n");
+    } finally {
+      await live.end();
+      rmSync(elsewhere, { recursive: true });
+    }
+  });
+});
+
+/** Docker's shim, and runc's process before it becomes the container's. */
+const FORGOTTEN = /^process \d+: \S*(\/containerd-shim-runc-v2 |runc init )/;
+
+const RIG = join(import.meta.dirname, "../rig/engines.sh");
+
+describe.each(ENGINES)("$name restarted under its jobs", (engine) => {
+  test.each([
+    { how: "as an administrator does", words: [] as string[] },
+    { how: "after SIGKILL", words: ["kill"] },
+  ])("$how: each launcher ends, and nothing is left when the engine is back", async ({ words }) => {
+    const traces = await Traces.watch(engine);
+    try {
+      const command = ["probe", "say", "ready", "--", "sleep", "60"];
+      const jobs = await Promise.all([1, 3].map((nodes) => HeldJob.start({ engine, nodes, command })));
+      const orphaned = await HeldJob.start({ engine, nodes: 2 });
+      const restarted = execute(RIG, ["restart", engine.name, ...words]);
+      orphaned.kill("SIGKILL");
+      const launching = start(runWords(["--", "probe", "sleep", "0.3"], 2), { engine });
+      launching.stdin.end();
+      launching.stdout.resume();
+      launching.stderr.resume();
+      const launched = new Promise((resolve) => launching.once("close", resolve));
+      await restarted;
+      traces.listen();
+      for (const job of jobs) expect(await job.ended()).toBeGreaterThan(0);
+      await launched;
+      // What a killed engine was about to start it forgets, and nobody else knows of it.
+      await traces.gone(SECONDS, words.includes("kill") ? FORGOTTEN : undefined);
+    } finally {
+      traces.close();
+    }
+    const after = await run(runWords(["--", "probe", "exit", "4"]), { engine });
+    expect({ code: after.code, stderr: after.stderr }).toEqual({ code: 4, stderr: "" });
+  });
+});

@@ -1,0 +1,168 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { eventually, INSTALL, type RigEngine, USER } from "./harness.ts";
+
+const execute = promisify(execFile);
+
+/** Runs the docker command as root against an engine of the rig. */
+export async function docker(engine: RigEngine, ...words: readonly string[]): Promise<string> {
+  return (await execute("docker", ["-H", engine.endpoint, ...words])).stdout.trim();
+}
+
+function lines(text: string): string[] {
+  return text.split("\n").filter((line) => line !== "");
+}
+
+/** What the engine itself has: `container NAME`, `volume NAME`, `network NAME`. */
+async function inEngine(engine: RigEngine): Promise<string[]> {
+  const ask = async (kind: string, ...words: string[]) =>
+    lines(await docker(engine, ...words)).map((name) => `${kind} ${name}`);
+  const found = await Promise.all([
+    ask("container", "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}"),
+    ask("volume", "volume", "ls", "-q"),
+    ask("network", "network", "ls", "--format", "{{.Name}}"),
+  ]);
+  return found.flat();
+}
+
+/** All run directories of the test users lie below it, on a file system that nothing else is on. */
+const RUN_TIME = dirname(USER.runtime);
+
+function runDirectories(): string[] {
+  return readdirSync(RUN_TIME)
+    .flatMap((user) => readDirectory(join(RUN_TIME, user, "gangway")))
+    .map((path) => `directory ${path}`);
+}
+
+function readDirectory(path: string): string[] {
+  return existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : [];
+}
+
+function readProcess(pid: string, file: string): string {
+  try {
+    return readFileSync(join("/proc", pid, file), "utf8");
+  } catch {
+    // It has ended meanwhile.
+    return "";
+  }
+}
+
+/** A job's container process: the run directory's file system is mounted in it (proc(5), mountinfo, field 3 and 5). */
+function hasRunDirectory(pid: string): boolean {
+  const { dev } = statSync(RUN_TIME);
+  const device = `${(dev >> 8) & 0xfff}:${(dev & 0xff) | ((dev >> 12) & 0xfff00)}`;
+  return readProcess(pid, "mountinfo")
+    .split("\n")
+    .map((line) => line.split(" "))
+    .some((fields) => fields[2] === device && fields[4] === "/run/gangway");
+}
+
+/** Launchers, watchdogs, inits with all they started, ssh clients, and the engines' own helpers of containers. */
+function processes(containers: ReadonlySet<string>): string[] {
+  return readdirSync("/proc")
+    .filter((pid) => /^\d+$/.test(pid))
+    .flatMap((pid) => {
+      const command = readProcess(pid, "cmdline").replaceAll("\0", " ");
+      const ours =
+        command.includes(`${INSTALL}/`) ||
+        command.includes(`${RUN_TIME}/${USER.name}/gangway/`) ||
+        [...containers].some((id) => command.includes(id)) ||
+        hasRunDirectory(pid);
+      return ours && command !== "" ? [`process ${pid}: ${command.slice(0, 200)}`] : [];
+    });
+}
+
+const CGROUPS = "/sys/fs/cgroup";
+const DEPTH = 5;
+
+function cgroups(containers: ReadonlySet<string>, path = CGROUPS, depth = 0): string[] {
+  if (depth > DEPTH) return [];
+  let names: string[];
+  try {
+    names = readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+  } catch {
+    return [];
+  }
+  return names.flatMap((name) => [
+    ...([...containers].some((id) => name.includes(id)) ? [`cgroup ${join(path, name)}`] : []),
+    ...cgroups(containers, join(path, name), depth + 1),
+  ]);
+}
+
+/**
+ * Everything on this machine that launches leave while they run, seen as root: what is there that was not there before
+ * must be gone after.
+ */
+export class Traces {
+  readonly #engine: RigEngine;
+  readonly #before: ReadonlySet<string>;
+  /** Ids of all containers that were made meanwhile, also for a moment. */
+  readonly #made = new Set<string>();
+  #events: ChildProcess | undefined;
+
+  private constructor(engine: RigEngine, before: readonly string[]) {
+    this.#engine = engine;
+    this.#before = new Set(before);
+  }
+
+  static async watch(engine: RigEngine): Promise<Traces> {
+    const nothing = new Set<string>();
+    const traces = new Traces(engine, [...(await inEngine(engine)), ...runDirectories(), ...processes(nothing)]);
+    traces.listen();
+    return traces;
+  }
+
+  /** Listens (again, when the engine was restarted) for containers that are made. */
+  listen(): void {
+    this.#events?.kill("SIGKILL");
+    const filters = ["--filter", "type=container", "--filter", "event=create"];
+    const events = spawn("docker", ["-H", this.#engine.endpoint, "events", ...filters, "--format", "{{.ID}}"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    events.stdout.on("data", (chunk: Buffer) => {
+      for (const id of lines(chunk.toString())) this.#made.add(id.trim());
+    });
+    this.#events = events;
+  }
+
+  /** How many containers were seen. */
+  get made(): number {
+    return this.#made.size;
+  }
+
+  async #left(): Promise<string[]> {
+    const now = [
+      ...(await inEngine(this.#engine)),
+      ...runDirectories(),
+      ...processes(this.#made),
+      ...cgroups(this.#made),
+    ];
+    return now.filter((trace) => !this.#before.has(trace));
+  }
+
+  /**
+   * @param except traces that are the engine's own fault
+   * @throws Error naming what is still there after so many seconds
+   */
+  async gone(seconds = 15, except = /^$/): Promise<void> {
+    let left: string[] = [];
+    try {
+      await eventually("all gone", seconds, async () => {
+        // Podman's list fails where a container goes while it is made.
+        left = await this.#left().catch((error: unknown) => [String(error)]);
+        left = left.filter((trace) => !except.test(trace));
+        return left.length === 0;
+      });
+    } catch {
+      throw new Error(`left after ${seconds} s:\n${left.join("\n")}`);
+    }
+  }
+
+  close(): void {
+    this.#events?.kill("SIGKILL");
+  }
+}
