@@ -1,4 +1,6 @@
+import { statSync } from "node:fs";
 import { constants } from "node:os";
+import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import type { AllocatedNode } from "../allocation/allocation.ts";
 import { EngineError, GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
@@ -59,6 +61,8 @@ const PATIENCE_WITH_INTERRUPTS = 3;
 
 /** HTTP's word for a container's name that is taken. */
 const CONFLICT = 409;
+/** How long after its streams were broken off a job is let live: its container may be ending as well. */
+const BROKEN_OFF_MS = 2000;
 /** How often it is looked whether a container that says nothing is still there. */
 const SILENCE_MS = 500;
 
@@ -73,7 +77,7 @@ export class Launcher {
   readonly #spec: JobSpec;
   readonly #context: LaunchContext;
   readonly #directory: JobDirectory;
-  readonly #terminal = new Terminal();
+  readonly #terminal: Terminal;
   readonly #interrupt = new AbortController();
   /** Settled by whatever ends the job before its command ends by itself. */
   readonly #cutShort = new Deferred<number>();
@@ -94,6 +98,7 @@ export class Launcher {
   constructor(spec: JobSpec, context: LaunchContext) {
     this.#spec = spec;
     this.#context = context;
+    this.#terminal = new Terminal(context.udiImage);
     this.#directory = new JobDirectory(context.runBase, spec.id, context.identity);
   }
 
@@ -334,17 +339,23 @@ export class Launcher {
 
   async #end(plan: Plan, head: JobNode, bridge: StdioBridge): Promise<number> {
     const others = this.#nodes.slice(1);
-    const lost = Promise.race(
-      others
-        .map((node) => node.closed.promise.then(() => ({ lost: node })))
-        .concat([new Promise<never>(() => undefined)]),
-    );
+    const never = new Promise<never>(() => undefined);
+    const lost = Promise.race(others.map((node) => node.closed.promise.then(() => ({ lost: node }))).concat([never]));
+    const engine = this.#engineInstance();
+    const brokenOff = bridge.drained.then(async () => {
+      // What init has reported before it ended is read by then.
+      await turn();
+      return !head.reported && (await this.#engineWent(engine, head));
+    });
+    const broken = brokenOff.then((yes) => (yes ? sleep(BROKEN_OFF_MS, { broken: true as const }) : never));
     const first = await Promise.race([
       head.ended.promise.then((end) => ({ end })),
       lost,
+      broken,
       this.#cutShort.promise.then((code) => ({ code })),
     ]);
     if ("code" in first) return first.code;
+    if ("broken" in first) throw this.#brokenOff(head);
     if ("lost" in first) {
       const name = first.lost.node.name;
       throw new LaunchError(name, "its container ended while the command was running", {
@@ -355,8 +366,32 @@ export class Launcher {
     if (plan.spec.linger === "none") for (const node of others) node.send("end");
     else await this.#lingerElsewhere(plan, others);
     // The last output comes after the report, and a lingering head stays until its sessions are closed.
-    await Promise.race([Promise.all([bridge.drained, head.closed.promise]), this.#cutShort.promise]);
+    const done = Promise.all([bridge.drained, head.closed.promise]).then(() => brokenOff);
+    if (first.end.kind !== "lost" && (await Promise.race([done, this.#cutShort.promise])) === true) {
+      throw this.#brokenOff(head);
+    }
     return exitCode;
+  }
+
+  #brokenOff(head: JobNode): LaunchError {
+    return new LaunchError(head.node.name, "the engine broke off the command's input and output", {
+      hint: "it was restarted, or ended; the job was ended with it",
+    });
+  }
+
+  /** What a restarted engine has not in common with the one before: its socket. */
+  #engineInstance(): string {
+    const socket = statSync(this.#context.engine.endpoint.socketPath, { throwIfNoEntry: false });
+    return `${socket?.ino} ${socket?.ctimeMs}`;
+  }
+
+  /** Whether the engine is not the one that it was. A command may also have closed its streams by itself. */
+  async #engineWent(instance: string, head: JobNode): Promise<boolean> {
+    if (this.#engineInstance() !== instance) return true;
+    return await this.#context.engine.inspect(head.container).then(
+      () => false,
+      () => true,
+    );
   }
 
   async #exitCodeOf(end: NodeEnd, head: JobNode): Promise<number> {
