@@ -59,6 +59,9 @@ const ENDING: readonly string[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
 /** So many interrupts on a terminal end a job whose command does not listen to them. */
 const PATIENCE_WITH_INTERRUPTS = 3;
 
+const NOT_FOUND = "is it in the image, or in a directory that is mounted? (a script's #! line counts, too)";
+const NOT_EXECUTABLE = "it must be a program of this machine's architecture, or a script, that the user may execute";
+
 /** HTTP's word for a container's name that is taken. */
 const CONFLICT = 409;
 /** How long after its streams were broken off a job is let live: its container may be ending as well. */
@@ -398,7 +401,9 @@ export class Launcher {
     const { engine, reporter } = this.#context;
     switch (end.kind) {
       case "exit":
-        if (head.failure !== undefined) reporter.note(`${head.node.name}: ${head.failure}`);
+        if (head.failure !== undefined) {
+          reporter.note(`${head.node.name}: ${head.failure}\n  ${end.code === 127 ? NOT_FOUND : NOT_EXECUTABLE}`);
+        }
         return end.code;
       case "signal":
         return 128 + end.signal;
@@ -476,9 +481,7 @@ export class Launcher {
   #suspend(index: number): void {
     if (index !== 0 || !this.#spec.tty) return;
     this.#terminal.suspendSelf();
-    const head = this.#nodes[0];
-    head?.send(this.#terminal.size);
-    head?.send("continue");
+    this.#nodes[0]?.send("continue");
   }
 
   #outputFailed(descriptor: number, error: NodeJS.ErrnoException): void {

@@ -51,6 +51,8 @@ export class Terminal {
     this.restore();
     process.kill(0, "SIGSTOP");
     this.enterRaw();
+    // Meanwhile another process was told of new sizes: that makes Node look, and tell who listens.
+    process.kill(process.pid, "SIGWINCH");
   }
 }
 

@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type RunOptions, run } from "./harness.ts";
+
+export type Step =
+  | { readonly expect: string }
+  | { readonly send: string }
+  | { readonly resize: readonly [rows: number, columns: number] }
+  | { readonly pause: number };
+
+export interface TerminalResult {
+  readonly code: number;
+  /** As it came, CR included. */
+  readonly output: string;
+}
+
+// Handed over as text: the clone may lie where the test user cannot read.
+const DRIVER = readFileSync(join(import.meta.dirname, "pty.py"), "utf8");
+
+/**
+ * Runs a program on a terminal of 30 rows and 90 columns, and talks with it (see pty.py).
+ *
+ * @throws Error with all output when something that was expected did not come
+ */
+export async function onTerminal(
+  argv: readonly string[],
+  steps: readonly Step[],
+  options: RunOptions = {},
+): Promise<TerminalResult> {
+  const task = { argv, rows: 30, columns: 90, seconds: 40, steps };
+  // By its path: in the PATH of whoever runs the tests another may stand first that is theirs alone.
+  const driver = await run(["/usr/bin/python3", "-c", DRIVER, JSON.stringify(task)], {
+    ...options,
+    env: { TERM: "xterm", ...options.env },
+  });
+  if (driver.code !== 0) throw new Error(`pty.py: ${driver.stderr}`);
+  const { code, output, missing } = JSON.parse(driver.stdout) as TerminalResult & { missing: string | null };
+  if (missing !== null) throw new Error(`in vain waited for: ${missing}\n${JSON.stringify(output)}`);
+  return { code, output };
+}
+
+/** Bash with job control and a plain prompt, as a person's shell on a host. */
+export const INTERACTIVE_SHELL = ["env", "PS1=host> ", "TERM=dumb", "bash", "--norc", "--noprofile", "-i"] as const;
