@@ -45,10 +45,11 @@ mount -t tmpfs -o mode=755 scene "$scene"
 cp -a "$build/source" "$scene/source"
 mkdir -m 700 "$scene/home"
 chown -R $ACCOUNT_UID:$ACCOUNT_UID "$scene/source" "$scene/home"
-{ cat /etc/passwd; echo "$ACCOUNT:x:$ACCOUNT_UID:$ACCOUNT_UID::$scene/home:/bin/bash"; } >"$scene/passwd"
-{ cat /etc/group; echo "$ACCOUNT:x:$ACCOUNT_UID:"; } >"$scene/group"
-mount --bind "$scene/passwd" /etc/passwd
-mount --bind "$scene/group" /etc/group
+# All of /etc: a file mounted over /etc/passwd would vanish when somebody adds an account to the machine.
+cp -a /etc "$scene/etc"
+echo "$ACCOUNT:x:$ACCOUNT_UID:$ACCOUNT_UID::$scene/home:/bin/bash" >>"$scene/etc/passwd"
+echo "$ACCOUNT:x:$ACCOUNT_UID:" >>"$scene/etc/group"
+mount --bind "$scene/etc" /etc
 
 # The suite knows its directory by its absolute name.
 mount --bind "$scene/source" "$build/source"

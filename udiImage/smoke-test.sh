@@ -82,11 +82,11 @@ make_root ""
 mount -t tmpfs -o mode=755 home /home
 mkdir -m 700 /home/alice
 chown $ACCOUNT_UID:$ACCOUNT_UID /home/alice
-for f in passwd group nsswitch.conf hosts; do
-	[ -e /etc/$f ] || : >/etc/$f
-	mount --bind "$SCENE/etc/$f" /etc/$f
-done
-if [ -e /usr/lib/ssl/openssl.cnf ]; then mount --bind "$SCENE/etc/openssl.cnf" "$(realpath /usr/lib/ssl/openssl.cnf)"; fi
+# All of /etc: a file mounted over /etc/passwd would vanish when somebody adds an account to the machine.
+cp -a /etc "$SCENE/etc-host"
+cp "$SCENE"/etc/{passwd,group,nsswitch.conf,hosts} "$SCENE/etc-host/"
+cp "$SCENE/etc/openssl.cnf" "$SCENE/etc-host/ssl/openssl.cnf" 2>/dev/null
+mount --bind "$SCENE/etc-host" /etc
 
 UNPRIVILEGED="setpriv --reuid $ACCOUNT_UID --regid $ACCOUNT_UID --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all"
 # What is run in the two roots as the job's user, with an environment of its own.
