@@ -26,7 +26,9 @@ const MOST_VIRTUAL_NODES = 256;
  */
 export function virtualNodes(count: number, slots: number): Allocation {
   if (!Number.isInteger(count) || count < 1 || count > MOST_VIRTUAL_NODES) {
-    throw new UsageError(`--nodes ${count}: one engine takes 1 to ${MOST_VIRTUAL_NODES} virtual nodes`);
+    throw new UsageError(`--nodes ${count}: one engine takes 1 to ${MOST_VIRTUAL_NODES} virtual nodes`, {
+      hint: "name a number between",
+    });
   }
   const nodes = Array.from({ length: count }, (_, index) => ({ index, name: `node${index + 1}`, slots }));
   return { manager: "virtual", nodes };

@@ -67,7 +67,11 @@ export function ownerOf(user: string | undefined): Owner {
   const caller = callerIdentity();
   if (user !== undefined && caller.uid !== 0 && user !== String(caller.uid)) {
     const own = readAccount(undefined);
-    if (user !== own.name) throw new UsageError(`--user ${user}: only root can start a job for another user`);
+    if (user !== own.name) {
+      throw new UsageError(`--user ${user}: only root can act for another user`, {
+        hint: "leave it out: you are meant",
+      });
+    }
   }
   const account = readAccount(user !== undefined && /^\d+$/.test(user) ? Number(user) : user);
   const identity: Identity =

@@ -35,6 +35,7 @@ async function printLog(id: string, self: Command): Promise<void> {
         running === undefined
           ? `no job "${id}" is known`
           : `job ${id} is not detached: its output is where it was started`,
+        { hint: "`gangway ps` lists the running jobs; of ended ones only the detached are known, for a week" },
       );
     }
     const source = open(file);

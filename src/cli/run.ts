@@ -253,13 +253,18 @@ function currentDirectory(): string {
   }
 }
 
+const START_WITH_SLASH = "write a path that starts with /";
+
 function wholeNumber(flag: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`${flag} ${text}: not a whole number`);
+  if (!/^\d{1,9}$/.test(text))
+    throw new UsageError(`${flag} ${text}: not a whole number`, { hint: "write digits alone" });
   return Number(text);
 }
 
 function absolute(path: string): string {
-  if (!path.startsWith("/")) throw new UsageError(`--workdir ${path}: not an absolute path in the container`);
+  if (!path.startsWith("/")) {
+    throw new UsageError(`--workdir ${path}: not an absolute path in the container`, { hint: START_WITH_SLASH });
+  }
   return path;
 }
 
@@ -268,7 +273,7 @@ function readEnvFile(file: string): EnvSetting[] {
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    throw new UsageError(`--env-file ${file}: ${reasonOf(error)}`, { cause: error });
+    throw new UsageError(`--env-file ${file}: ${reasonOf(error)}`, { hint: "name a file you can read", cause: error });
   }
   return parseEnvFile(text, file, process.env);
 }
@@ -276,7 +281,9 @@ function readEnvFile(file: string): EnvSetting[] {
 function parseTmpfs(text: string): [string, string] {
   const colon = text.indexOf(":");
   const target = colon === -1 ? text : text.slice(0, colon);
-  if (!target.startsWith("/")) throw new UsageError(`--tmpfs ${text}: not an absolute path in the container`);
+  if (!target.startsWith("/")) {
+    throw new UsageError(`--tmpfs ${text}: not an absolute path in the container`, { hint: START_WITH_SLASH });
+  }
   const path = normalPath(target);
   checkTarget(`--tmpfs ${text}`, path);
   return [path, colon === -1 ? "" : text.slice(colon + 1)];

@@ -25,6 +25,8 @@ async function waitFor(id: string, owner: Owner): Promise<number> {
   }
   const ended = readEnd(stateOf(config, owner), id);
   if (ended === undefined)
-    throw new JobError(`no job "${id}" is running, nor did a detached one of that name end lately`);
+    throw new JobError(`no job "${id}" is running, nor did a detached one of that name end lately`, {
+      hint: "`gangway ps` lists the running jobs",
+    });
   return ended.exitCode;
 }

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EngineError } from "../config/errors.ts";
 import { checkSpec, createBody } from "./create.ts";
@@ -24,6 +25,7 @@ export async function createContainer(
   engine: EngineIdentity,
 ): Promise<string> {
   await checkSpec(spec, engine);
+  await checkOwner(spec, engine, transport.endpoint.socketPath);
   const action = `create container "${spec.name}"`;
   const create = () =>
     transport.call(
@@ -42,6 +44,19 @@ export async function createContainer(
   const id = text(object(JSON.parse(body.toString("utf8"))).Id);
   if (id === "") throw new EngineError(`could not ${action}: the engine's answer names no container`);
   return id;
+}
+
+/** A rootless engine can do what its own user can, and no more: neither be another, nor read another's files. */
+async function checkOwner(spec: ContainerSpec, engine: EngineIdentity, socketPath: string): Promise<void> {
+  if (!engine.rootless) return;
+  const { uid } = await stat(socketPath);
+  if (uid === spec.uid) return;
+  throw new EngineError(
+    `the rootless engine at ${socketPath} is that of uid ${uid}, and the job that of uid ${spec.uid}`,
+    {
+      hint: "use an engine of the job's own user, or one that runs as root",
+    },
+  );
 }
 
 function createRefusal(spec: ContainerSpec, error: EngineError): EngineError {

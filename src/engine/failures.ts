@@ -43,6 +43,15 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
   [/must be in range 0-2147483647/, "engines know user and group ids up to 2147483647 only"],
   [/could not select device driver/, "the engine has no GPU support: install the vendor's container toolkit"],
   [/\/dev\/net\/tun|rootless netns|slirp4netns/, "this rootless engine cannot make networks here: use --network host"],
+  [/invalid reference format/, "write it as NAME[:TAG], such as debian:12; names are in small letters"],
+  [/Minimum memory limit|unable to set memory limit/i, "give it more (--memory)"],
+  [/range of CPUs|requested (CPUs|memory nodes) are not available/i, "ask for what this machine has"],
+  [
+    /network \S+ not found|unable to find network|network not found/i,
+    "name a network that the engine has, or leave --network out",
+  ],
+  [/gathering device information|stat .*: no such device|stat \/dev\//i, "name a device that this host has (--device)"],
+  [/tmpfs option|mount option/i, "options of --tmpfs are such as size=64m,mode=1777"],
   [/rootless containers? (with|and|on) cgroups? ?v?1/i, "ask an administrator for cgroup v2, or use another engine"],
 ];
 

@@ -99,7 +99,9 @@ export class JobNode {
         if (/^SSH-2\.0-/m.test(text)) return;
         if (text.length > 8192) break;
       }
-      throw new LaunchError(this.node.name, "its sshd ended without an answer");
+      throw new LaunchError(this.node.name, "its sshd ended without an answer", {
+        hint: "are the limits of processes (--pids-limit) and memory too low for it? it needs a few of either",
+      });
     } catch (error) {
       if (error instanceof LaunchError) throw error;
       throw new LaunchError(this.node.name, "its sshd cannot be reached", { cause: error });
@@ -155,7 +157,11 @@ const WHY_ENDED = {
 };
 
 function hintFor(text: string): { hint?: string } {
-  return /Address already in use/i.test(text)
-    ? { hint: "leave --port out, and a free one is chosen; or name another" }
-    : {};
+  if (/Address already in use/i.test(text)) {
+    return { hint: "leave --port out, and a free one is chosen; or name another" };
+  }
+  if (/^listen \d+: Permission denied/.test(text)) {
+    return { hint: "ports below 1024 are root's: name a higher one, or leave --port out" };
+  }
+  return /No space left/i.test(text) ? { hint: "make room, or set runDirectory to another directory in memory" } : {};
 }
