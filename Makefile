@@ -32,7 +32,7 @@ check: $(MODULES)
 	@npx biome check .
 	@npx eslint src test bench
 	@node scripts/check-layers.mjs
-	@npx vitest run --project unit
+	@npx vitest run --project unit $(VITEST_FLAGS)
 
 fmt: $(MODULES)
 	@npx biome check --write .

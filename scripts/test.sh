@@ -3,7 +3,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 scripts/setup.sh test
-make --no-print-directory check
+mkdir -p build/tests
+rm -f build/tests/*.json
+make --no-print-directory check VITEST_FLAGS="--reporter=default --reporter=json --outputFile.json=build/tests/unit.json"
 trap 'test/rig/engines.sh down' EXIT
 test/rig/engines.sh up
 images/build.sh
@@ -12,4 +14,8 @@ eval "$(test/rig/engines.sh env)"
 # Where every account can read it: a clone may lie in somebody's home.
 export GANGWAY_TEST_INSTALL=$GANGWAY_TEST_RIG/install
 scripts/install.sh "$GANGWAY_TEST_INSTALL"
-npx vitest run --project siblings --project engine --project job
+result=0
+npx vitest run --project siblings --project engine --project job \
+  --reporter=default --reporter=json --outputFile.json=build/tests/engines.json || result=$?
+node scripts/count-tests.mjs build/tests/*.json || result=1
+exit $result
