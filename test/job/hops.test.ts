@@ -39,10 +39,11 @@ const VISIT = `
 
 /** All nodes at once, this one among them. The session has the job's environment, and so the script. */
 const ALL_PAIRS = `
-  ssh node2 'eval "$VISIT"' &
-  ssh node3 'eval "$VISIT"' &
-  eval "$VISIT"
+  ssh node2 'eval "$VISIT"' >/t/report-2 &
+  ssh node3 'eval "$VISIT"' >/t/report-3 &
+  (eval "$VISIT") >/t/report-1
   wait
+  cat /t/report-1 /t/report-2 /t/report-3
 `;
 
 const EVERY_HOP = NODES.flatMap((me) =>
