@@ -22,7 +22,9 @@ function signalNumber(text: string): number {
   const name = `SIG${text.replace(/^SIG/i, "").toUpperCase()}`;
   const number = /^\d+$/.test(text) ? Number(text) : (constants.signals as Record<string, number | undefined>)[name];
   if (number === undefined || number < 1 || number > 64)
-    throw new UsageError(`--signal ${text}: there is no such signal`);
+    throw new UsageError(`--signal ${text}: there is no such signal`, {
+      hint: "write TERM, INT, KILL, 15 or the like",
+    });
   return number;
 }
 
@@ -30,7 +32,10 @@ async function end(id: string, self: Command): Promise<void> {
   const options = self.opts<{ user?: string; signal: string; grace: string }>();
   const signal = signalNumber(options.signal);
   const grace = Number(options.grace);
-  if (!(grace >= 0 && grace <= 86_400)) throw new UsageError(`--grace ${options.grace}: not a number of seconds`);
+  if (!(grace >= 0 && grace <= 86_400))
+    throw new UsageError(`--grace ${options.grace}: not a number of seconds`, {
+      hint: "write digits alone, 86400 at most",
+    });
   const config = await configure(givenSettings(self));
   await withEngine(config, async (engine) => {
     const job = await findJob(engine, visibleUid(options.user), id);
