@@ -464,12 +464,21 @@ describe("what the job's sshd is", () => {
     expect(lines.filter((line) => line.startsWith("hostkey "))).toHaveLength(1);
     expect(lines.filter((line) => line.startsWith("allowusers "))).toHaveLength(1);
     const accepted = lines.filter((line) => line.startsWith("acceptenv ")).map((line) => line.slice(10));
-    for (const name of ["LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "HOME", "SHELL", "BASH_ENV", "ENV", "IFS"]) {
+    for (const name of ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT"]) {
       const matching = accepted.filter((pattern) =>
         new RegExp(`^${pattern.replaceAll("*", ".*").replaceAll("?", ".")}$`).test(name),
       );
       expect({ name, matching }).toEqual({ name, matching: [] });
     }
+  });
+
+  it("takes from the client no variable that would be another's: not the loader's, not the account's", async () => {
+    const sent = ["LD_PRELOAD", "PATH", "HOME", "SHELL", "USER", "LOGNAME"].map((name) => `${name}=/from/the/client`);
+    const host = `node1.${job.id}.job`;
+    const result = await job.ssh(["-o", `SetEnv=FOO=taken ${sent.join(" ")}`, host, "/usr/bin/env"]);
+    expect(result).toMatchObject({ code: 0, stderr: "" });
+    expect(result.stdout.split("\n")).toContain("FOO=taken");
+    expect(result.stdout).not.toContain("/from/the/client");
   });
 
   it("refuses a user's key that has been revoked, and everybody when the list is missing", async () => {
