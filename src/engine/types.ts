@@ -58,6 +58,20 @@ export interface DeviceSpec {
   readonly permissions: string;
 }
 
+/** What a container may use at most; what is absent is not limited by us. */
+export interface ContainerLimits {
+  /** In billionths of a cpu. */
+  readonly nanoCpus?: number;
+  /** "0-3,8" */
+  readonly cpusetCpus?: string;
+  readonly memoryBytes?: number;
+  readonly shmBytes?: number;
+  readonly pids?: number;
+  readonly ulimits: readonly Ulimit[];
+  readonly cgroupParent?: string;
+  readonly oomScoreAdj?: number;
+}
+
 /** One container to be made. Everything is explicit: no default of the engine or the image is relied on. */
 export interface ContainerSpec {
   readonly name: string;
@@ -82,18 +96,7 @@ export interface ContainerSpec {
   readonly openStdin: boolean;
   readonly readOnlyRoot: boolean;
   readonly autoRemove: boolean;
-  readonly limits: {
-    /** In billionths of a cpu. */
-    readonly nanoCpus?: number;
-    /** "0-3,8" */
-    readonly cpusetCpus?: string;
-    readonly memoryBytes?: number;
-    readonly shmBytes?: number;
-    readonly pids?: number;
-    readonly ulimits: readonly Ulimit[];
-    readonly cgroupParent?: string;
-    readonly oomScoreAdj?: number;
-  };
+  readonly limits: ContainerLimits;
   readonly devices: readonly DeviceSpec[];
   /** As `docker run --gpus`: "all", a count, or "device=UUID,…". */
   readonly gpus?: string;

@@ -1,5 +1,5 @@
 import type { Allocation } from "../allocation/allocation.ts";
-import type { DeviceSpec, Ulimit } from "../engine/types.ts";
+import type { ContainerLimits, DeviceSpec } from "../engine/types.ts";
 import type { Account } from "../udi/accounts.ts";
 import type { EnvSetting } from "../udi/environment.ts";
 import type { SiteEnvironment } from "../udi/site-environment.ts";
@@ -43,16 +43,7 @@ export interface JobSpec {
   readonly volumes: readonly Volume[];
   readonly tmpfs: Readonly<Record<string, string>>;
   readonly readOnlyRoot: boolean;
-  readonly limits: {
-    readonly nanoCpus?: number;
-    readonly cpusetCpus?: string;
-    readonly memoryBytes?: number;
-    readonly shmBytes?: number;
-    readonly pids?: number;
-    readonly ulimits: readonly Ulimit[];
-    readonly cgroupParent?: string;
-    readonly oomScoreAdj?: number;
-  };
+  readonly limits: ContainerLimits;
   readonly devices: readonly DeviceSpec[];
   readonly gpus?: string;
   readonly tty: boolean;
