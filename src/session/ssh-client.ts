@@ -18,7 +18,16 @@ export interface SessionRequest {
 
 /** A word for a POSIX shell, whatever is in it. */
 export function shellWord(word: string): string {
-  return /^[A-Za-z0-9_./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  return /^[A-Za-z0-9_./:@+,-]+$/.test(word) ? word : quoteWord(word);
+}
+
+function quoteWord(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** A command for a POSIX shell. Its first word is quoted: else it could be an assignment, a reserved word or an alias. */
+export function shellCommand([program, ...words]: readonly string[]): string {
+  return program === undefined ? "" : [quoteWord(program), ...words.map(shellWord)].join(" ");
 }
 
 /**
@@ -42,7 +51,7 @@ export function sshArguments(request: SessionRequest): string[] {
   const terminal = request.tty ? ["-t"] : request.command.length > 0 ? ["-T"] : [];
   // A session is quiet but for errors: ssh would tell with -t that the connection is closed.
   const quiet = ["-o", "LogLevel=ERROR"];
-  const words = request.command.map(shellWord).join(" ");
+  const words = shellCommand(request.command);
   return [
     "-F",
     join(request.directory, "kit/ssh_config"),

@@ -35,7 +35,7 @@ const execute = promisify(execFile);
 /** However a job ends, nothing of it stays: for so long at most after its end. */
 const SECONDS = 15;
 
-const PER_ENGINE = 20;
+const LAUNCHES = 60;
 
 function runWords(words: readonly string[], nodes = 1): string[] {
   return [GANGWAY, "run", "--image", IMAGES.bare, "--pull", "never", "--nodes", String(nodes), ...words];
@@ -78,77 +78,75 @@ const FAILURES: readonly { readonly words: readonly string[]; readonly code: num
   { words: ["--up-timeout", "1s", "--held-back", "node1=4000", "--", "probe", "exit", "0"], code: 125 },
 ];
 
-describe.each(ENGINES)("on $name", (engine) => {
-  let keeper: HeldJob;
+/** All engines at a time, each with launches of its own, and a job of somebody who must not notice. */
+async function onAll(work: (engine: RigEngine) => Promise<void>): Promise<void> {
+  const traces = await Promise.all(ENGINES.map((engine) => Traces.watch(engine)));
+  try {
+    await Promise.all(ENGINES.map(work));
+    for (const each of traces) await each.gone(SECONDS);
+    for (const each of traces) expect(each.made).toBeGreaterThan(0);
+  } finally {
+    for (const each of traces) each.close();
+  }
+}
+
+describe("launches", () => {
+  let keepers: HeldJob[] = [];
 
   beforeAll(async () => {
-    keeper = await HeldJob.start({ engine, nodes: 2 });
+    keepers = await Promise.all(ENGINES.map((engine) => HeldJob.start({ engine, nodes: 2 })));
   });
 
   afterAll(async () => {
-    expect((await gangway(["shell", keeper.id, "--", "probe", "say", "here"], { engine })).stdout).toBe("here\n");
-    expect((await gangway(["shell", `${keeper.id}.node2`, "--", "probe", "say", "here"], { engine })).stdout).toBe(
-      "here\n",
-    );
-    await keeper.end();
+    for (const keeper of keepers) {
+      expect((await keeper.shell(["probe", "say", "here"])).stdout).toBe("here\n");
+      expect((await keeper.shell(["probe", "say", "here"], "node2")).stdout).toBe("here\n");
+      expect(await keeper.end()).toBe(0);
+    }
   });
 
-  test(`${PER_ENGINE} launches, a third of them killed by SIGKILL at any moment from the first to the last`, async () => {
-    const traces = await Traces.watch(engine);
-    try {
+  test(`${LAUNCHES} of them, a third killed by SIGKILL at any moment from the first to the last, a third failing`, async () => {
+    await onAll(async (engine) => {
+      const perEngine = Math.ceil(LAUNCHES / ENGINES.length);
       const whole = await wholeLaunch(engine);
-      const kills = Math.ceil(PER_ENGINE / 3);
-      let killed = 0;
-      for (let index = 0; index < PER_ENGINE; index++) {
-        const nodes = (index % 3) + 1;
+      const kills = Math.ceil(perEngine / 3);
+      for (let index = 0; index < perEngine; index++) {
+        const nodes = ((index % 4) % 3) + 1;
+        const round = Math.floor(index / 3);
         if (index % 3 === 0) {
-          const moment = ((killed + Math.random()) / kills) * whole * (1 + (nodes - 1) * 0.3);
-          killed += 1;
+          const moment = ((round + Math.random()) / kills) * whole * (1 + (nodes - 1) * 0.3);
           expect([0, 137]).toContain(await launchAndSignal(engine, nodes, "SIGKILL", moment));
         } else if (index % 3 === 1) {
-          const cache = mkdtempSync("/tmp/gangway-test-");
-          chownSync(cache, USER.uid, USER.gid);
-          const result = await run(runWords(["--", "probe", "exit", "3"], nodes), {
-            engine,
-            env: { XDG_CACHE_HOME: cache },
-          });
-          rmSync(cache, { recursive: true });
-          expect(result.stderr).toBe("");
-          expect(result.code).toBe(3);
+          const { code, stderr } = await run(runWords(["--", "probe", "exit", "3"], nodes), { engine });
+          expect({ code, stderr }).toEqual({ code: 3, stderr: "" });
         } else {
-          const { words, code } = FAILURES[killed % FAILURES.length] ?? { words: [], code: 0 };
-          const result = await run(runWords(words), { engine });
-          expect(result.stderr).toMatch(/^gangway: /);
-          expect(result.code).toBe(code);
+          const failure = FAILURES[round % FAILURES.length];
+          const { code, stderr } = await run(runWords(failure?.words ?? [], failure?.code === 125 ? 1 : nodes), {
+            engine,
+          });
+          expect(stderr).toMatch(/^gangway: /);
+          expect(code).toBe(failure?.code);
         }
       }
-      await traces.gone(SECONDS);
-      expect(traces.made).toBeGreaterThan(PER_ENGINE / 2);
-    } finally {
-      traces.close();
-    }
+    });
   });
 
   test("killed in the first look at an image, of which nothing is known yet", async () => {
-    const traces = await Traces.watch(engine);
-    const cache = mkdtempSync("/tmp/gangway-test-");
-    chownSync(cache, USER.uid, USER.gid);
-    try {
-      for (const moment of [100, 130, 160, 190, 220, 260, 300, 350]) {
+    await onAll(async (engine) => {
+      const cache = mkdtempSync("/tmp/gangway-test-");
+      chownSync(cache, USER.uid, USER.gid);
+      const whole = await wholeLaunch(engine);
+      for (const share of [0.15, 0.2, 0.25, 0.3, 0.35, 0.4]) {
         rmSync(join(cache, "gangway"), { recursive: true, force: true });
-        const code = await launchAndSignal(engine, 1, "SIGKILL", moment, { env: { XDG_CACHE_HOME: cache } });
-        expect([0, 137]).toContain(code);
+        const env = { XDG_CACHE_HOME: cache };
+        expect([0, 137]).toContain(await launchAndSignal(engine, 1, "SIGKILL", share * whole, { env }));
       }
-      await traces.gone(SECONDS);
-    } finally {
-      traces.close();
       rmSync(cache, { recursive: true, force: true });
-    }
+    });
   });
 
-  test("ended by SIGTERM and SIGINT at any moment: as the signal says, and at once nothing is left", async () => {
-    const traces = await Traces.watch(engine);
-    try {
+  test("ended by SIGTERM and SIGINT at any moment, which their exit code says", async () => {
+    await onAll(async (engine) => {
       const whole = await wholeLaunch(engine);
       for (let index = 0; index < 8; index++) {
         const signal = index % 2 === 0 ? "SIGTERM" : "SIGINT";
@@ -156,10 +154,7 @@ describe.each(ENGINES)("on $name", (engine) => {
         const code = await launchAndSignal(engine, (index % 3) + 1, signal, moment);
         expect([0, signal === "SIGTERM" ? 143 : 130]).toContain(code);
       }
-      await traces.gone(SECONDS);
-    } finally {
-      traces.close();
-    }
+    });
   });
 });
 
