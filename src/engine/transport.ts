@@ -1,11 +1,12 @@
-import { Agent, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
 import type { Socket } from "node:net";
 import { EngineError, reasonOf } from "../config/errors.ts";
 import { connectionFailure, refusal } from "./failures.ts";
+import { type HttpAnswer, HttpClient, type HttpRequest, StaleConnection } from "./http.ts";
 import type { Endpoint } from "./types.ts";
 
 /*
- * HTTP to an engine over its unix socket, on node:http alone: loading dockerode costs 25 to 35 ms of each launch.
+ * HTTP to an engine over its unix socket, by a client of our own: loading dockerode costs 25 to 35 ms of each launch,
+ * node:http another 10.
  *
  * Paths carry no API version. Docker 20.10 refuses versions above 1.41, Docker 29 below 1.44, and a later one will raise
  * that again; a path without version is served by every engine, as its newest. So only fields are read and sent that
@@ -28,15 +29,15 @@ export interface Call {
 
 export interface Answer {
   readonly status: number;
-  readonly headers: IncomingHttpHeaders;
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
 }
 
-/** An answer that is still arriving. Who gets it reads it to its end or destroys it. */
+/** An answer that is still arriving. Who gets it reads it to its end, or leaves the loop. */
 export interface StreamedAnswer {
   readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly stream: IncomingMessage;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly stream: AsyncIterable<Buffer>;
 }
 
 const KEPT_CONNECTIONS = 4;
@@ -47,10 +48,11 @@ const REPEATABLE = new Set(["GET", "HEAD", "DELETE"]);
 /** The kept connections to one engine. */
 export class Transport {
   readonly endpoint: Endpoint;
-  readonly #agent = new Agent({ keepAlive: true, maxFreeSockets: KEPT_CONNECTIONS });
+  readonly #http: HttpClient;
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
+    this.#http = new HttpClient(endpoint.socketPath, KEPT_CONNECTIONS);
   }
 
   /**
@@ -61,15 +63,7 @@ export class Transport {
    */
   async call(call: Call, accepted: readonly number[]): Promise<Answer> {
     const { status, headers, stream } = await this.stream(call);
-    let body: Buffer;
-    try {
-      // Reading by iteration rejects when the connection ends before the answer does; docker-modem waits for ever then.
-      const chunks: Buffer[] = [];
-      for await (const chunk of stream) chunks.push(chunk as Buffer);
-      body = Buffer.concat(chunks);
-    } catch (error) {
-      throw connectionFailure(this.endpoint, call.action, error);
-    }
+    const body = await this.#whole(call, stream);
     if (!accepted.includes(status)) throw refusal(call.action, status, body);
     return { status, headers, body };
   }
@@ -88,60 +82,38 @@ export class Transport {
   async stream(call: Call): Promise<StreamedAnswer> {
     for (;;) {
       try {
-        return await this.#send(call);
+        const { status, headers, body } = await this.#http.send(requestOf(call), this.#limit(call));
+        return { status, headers, stream: body };
       } catch (error) {
-        // Each turn uses up one kept connection, so this ends.
-        if (!(error instanceof StaleConnection)) throw error;
+        // An engine that restarted, or closes idle connections, is noticed only when the next call is sent. Each turn
+        // uses up one kept connection, so this ends.
+        if (!(error instanceof StaleConnection && REPEATABLE.has(call.method))) {
+          throw connectionFailure(this.endpoint, call.action, error);
+        }
       }
     }
   }
 
-  #send(call: Call): Promise<StreamedAnswer> {
-    return new Promise((resolve, reject) => {
-      const sent = this.#request(call, {});
-      sent.once("response", (stream) => {
-        // Without a timer from here on: how long an answer takes to arrive is its reader's affair.
-        sent.setTimeout(0);
-        // A reader that iterates hears of errors by itself; between two reads nobody would.
-        stream.on("error", () => undefined);
-        resolve({ status: stream.statusCode ?? 0, headers: stream.headers, stream });
+  /** What breaks a call off that is not answered in time. How long an answer takes to arrive is its reader's affair. */
+  #limit({ timeoutMs }: Call): ((breakOff: (error: Error) => void) => () => void) | undefined {
+    if (timeoutMs === undefined) return undefined;
+    return (breakOff) => {
+      const silent = new EngineError(`the engine at ${this.endpoint.socketPath} does not answer`, {
+        hint: "it may be overloaded or hang: look into its log, or restart it",
       });
-      sent.on("error", (error) => reject(this.#failure(call, sent, error)));
-    });
+      const timer = setTimeout(() => breakOff(silent), timeoutMs);
+      return () => clearTimeout(timer);
+    };
   }
 
-  #request(call: Call, extraHeaders: Record<string, string>): ClientRequest {
-    const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
-    const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
-    const sent = request({
-      socketPath: this.endpoint.socketPath,
-      agent: this.#agent,
-      method: call.method,
-      path: `${call.path}${query}`,
-      headers: {
-        Host: "engine",
-        ...(body === undefined ? {} : { "Content-Type": "application/json", "Content-Length": String(body.length) }),
-        ...extraHeaders,
-      },
-    });
-    if (call.timeoutMs !== undefined) {
-      sent.setTimeout(call.timeoutMs, () =>
-        sent.destroy(
-          new EngineError(`the engine at ${this.endpoint.socketPath} does not answer`, {
-            hint: "it may be overloaded or hang: look into its log, or restart it",
-          }),
-        ),
-      );
+  async #whole(call: Call, stream: AsyncIterable<Buffer>): Promise<Buffer> {
+    try {
+      const chunks: Buffer[] = [];
+      for await (const chunk of stream) chunks.push(chunk);
+      return Buffer.concat(chunks);
+    } catch (error) {
+      throw connectionFailure(this.endpoint, call.action, error);
     }
-    sent.end(body);
-    return sent;
-  }
-
-  #failure(call: Call, sent: ClientRequest, error: NodeJS.ErrnoException): Error {
-    const lost = error.code === "ECONNRESET" || error.code === "EPIPE";
-    // An engine that restarted, or closes idle connections, is noticed only when the next call is sent.
-    if (lost && sent.reusedSocket && REPEATABLE.has(call.method)) return new StaleConnection();
-    return connectionFailure(this.endpoint, call.action, error);
   }
 
   /**
@@ -151,31 +123,30 @@ export class Transport {
    * @returns the socket, which now belongs to the caller; what had arrived with the head is already put back into it
    * @throws EngineError when the engine refuses, or answers without giving the connection away
    */
-  hijack(call: Call): Promise<Socket> {
-    return new Promise((resolve, reject) => {
-      const sent = this.#request(call, { Connection: "Upgrade", Upgrade: "tcp" });
-      sent.once("upgrade", (_answer, socket: Socket, head) => {
-        if (head.length > 0) socket.unshift(head);
-        resolve(socket);
-      });
-      sent.once("response", (stream) => {
-        const chunks: Buffer[] = [];
-        stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-        stream.on("error", (error) => reject(connectionFailure(this.endpoint, call.action, error)));
-        stream.on("end", () => reject(refusal(call.action, stream.statusCode ?? 0, Buffer.concat(chunks))));
-      });
-      sent.on("error", (error) => reject(connectionFailure(this.endpoint, call.action, error)));
-    });
+  async hijack(call: Call): Promise<Socket> {
+    let answer: Socket | HttpAnswer;
+    try {
+      answer = await this.#http.upgrade(requestOf(call, { Connection: "Upgrade", Upgrade: "tcp" }));
+    } catch (error) {
+      throw connectionFailure(this.endpoint, call.action, error);
+    }
+    if (!("status" in answer)) return answer;
+    throw refusal(call.action, answer.status, await this.#whole(call, answer.body));
   }
 
   /** Closes kept connections; calls that are under way fail. */
   close(): void {
-    this.#agent.destroy();
+    this.#http.close();
   }
 }
 
-/** A kept connection was dead when the next call was sent over it. */
-class StaleConnection extends Error {}
+function requestOf(call: Call, headers: Readonly<Record<string, string>> = {}): HttpRequest {
+  const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
+  const path = `${call.path}${query}`;
+  if (call.body === undefined) return { method: call.method, path, headers };
+  const body = Buffer.from(JSON.stringify(call.body));
+  return { method: call.method, path, headers: { ...headers, "Content-Type": "application/json" }, body };
+}
 
 function parseJson(body: Buffer, action: string, status: number): unknown {
   try {
