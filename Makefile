@@ -14,7 +14,7 @@ BUNDLE := dist/gangway.cjs
 all: udi bundle
 
 $(MODULES): package.json package-lock.json
-	@npm ci --silent
+	@npm ci --no-progress --loglevel=error >/dev/null
 	@touch $@
 
 bundle: $(BUNDLE)
