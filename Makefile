@@ -13,8 +13,9 @@ BUNDLE := dist/gangway.cjs
 
 all: udi bundle
 
+# Not `npm ci`: where a registry lacks the packages of other platforms, it refuses the lock file that npm itself made there.
 $(MODULES): package.json package-lock.json
-	@npm ci --no-progress --loglevel=error >/dev/null
+	@npm install --no-save --no-progress --loglevel=error >/dev/null
 	@touch $@
 
 bundle: $(BUNDLE)
