@@ -310,8 +310,8 @@ describe("a name that is taken", () => {
   });
 });
 
-/** Docker's shim, and runc's process before it becomes the container's. */
-const FORGOTTEN = /^process \d+: \S*(\/containerd-shim-runc-v2 |runc init )/;
+/** Docker's shim, Podman's monitor, and runc's process before it becomes the container's. */
+const FORGOTTEN = /^process \d+: \S*(\/containerd-shim-runc-v2|\/conmon|runc init) /;
 
 const RIG = join(import.meta.dirname, "../rig/engines.sh");
 

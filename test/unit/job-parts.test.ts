@@ -1,0 +1,163 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import { afterAll, describe, expect, it } from "vitest";
+import { virtualNodes } from "../../src/allocation/allocation.ts";
+import { GangwayError, UsageError } from "../../src/config/errors.ts";
+import { Deferred, LongTimer, unlessAborted, within } from "../../src/job/deferred.ts";
+import { readEnd, recordEnd } from "../../src/job/ended.ts";
+import { containerName, lookName, randomJobId } from "../../src/job/id.ts";
+import { checkTarget, checkVolume } from "../../src/job/mounts.ts";
+import { formatIdentity, isGone, parseIdentity, thisProcess } from "../../src/job/process.ts";
+import { isJobId } from "../../src/udi/names.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "gangway-unit-"));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+describe("a process's identity", () => {
+  it("survives being written down", () => {
+    const own = thisProcess();
+    expect(parseIdentity(formatIdentity(own))).toEqual(own);
+    expect(own.pid).toBe(process.pid);
+  });
+
+  it("tells the living from the gone, and from others with the same number", () => {
+    const own = thisProcess();
+    expect(isGone(own)).toBe(false);
+    expect(isGone({ ...own, start: own.start.replace(/^\d+/, "1") })).toBe(true);
+    expect(isGone({ ...own, start: own.start.replace(/@.*/, "@0") })).toBe(true);
+    expect(isGone({ ...own, pid: 2 ** 22 + 1 })).toBe(true);
+  });
+
+  it("says nothing of other hosts", () => {
+    expect(isGone({ ...thisProcess(), host: `not-${hostname()}`, pid: 2 ** 22 + 1 })).toBe(false);
+  });
+
+  it("is undefined for anything else", () => {
+    for (const text of ["", "1", "1:2", "x:1@0:h", "1:1:h", ":1@0:h", "1:1@0:"])
+      expect(parseIdentity(text)).toBeUndefined();
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (text) => {
+        const identity = parseIdentity(text);
+        if (identity !== undefined) expect(formatIdentity(identity)).toBe(text.replace(/^0+(?=\d)/, ""));
+      }),
+    );
+  });
+});
+
+describe("job ids", () => {
+  it("by chance are ids, and no workload manager's", () => {
+    for (let round = 0; round < 1000; round++) {
+      const id = randomJobId();
+      expect(isJobId(id)).toBe(true);
+      expect(id).toMatch(/^[a-z][a-z2-9]{5}$/);
+    }
+  });
+
+  it("give every container a name that engines take, and no two the same", () => {
+    const label = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9_+-]{0,20}[A-Za-z0-9]$/);
+    const node = fc.record({ uid: fc.nat(99_999), job: label, index: fc.nat(255) });
+    fc.assert(
+      fc.property(node, node, (a, b) => {
+        const names = [a, b].map(({ uid, job, index }) => containerName(uid, job, index));
+        for (const name of names) expect(name).toMatch(/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/);
+        const same = a.uid === b.uid && a.job === b.job && a.index === b.index;
+        expect(names[0] === names[1]).toBe(same);
+        expect(names).not.toContain(lookName(a.uid, a.job));
+      }),
+    );
+  });
+});
+
+describe("virtual nodes", () => {
+  it("are numbered from 1", () => {
+    expect(virtualNodes(2, 3).nodes).toEqual([
+      { index: 0, name: "node1", slots: 3 },
+      { index: 1, name: "node2", slots: 3 },
+    ]);
+  });
+
+  it.each([0, 257, -1, 1.5, Number.NaN])("%d of them cannot be had", (count) => {
+    expect(() => virtualNodes(count, 1)).toThrow(UsageError);
+  });
+});
+
+describe("places in the container", () => {
+  it.each([
+    "/",
+    "/opt",
+    "/opt/udiImage",
+    "/opt/udiImage/bin/ssh",
+    "/run",
+    "/run/gangway/x",
+    "/etc",
+    "/etc/hosts",
+    "/var",
+  ])("%s is taken", (target) => expect(() => checkTarget("it", target)).toThrow(/^it would cover /));
+
+  it.each([
+    "/optical",
+    "/opt/udiImage2",
+    "/run/other",
+    "/etc/hosts.d",
+    "/etc/profile.d/mine.sh",
+    "/home/x",
+    "/var/tmp",
+  ])("%s is free", (target) => expect(() => checkTarget("it", target)).not.toThrow());
+
+  it("a volume's source must be there", () => {
+    checkVolume({ source: scratch, target: "/x", readOnly: true });
+    expect(() => checkVolume({ source: join(scratch, "none"), target: "/x", readOnly: true })).toThrow(
+      /does not exist on this host/,
+    );
+  });
+});
+
+describe("the record of an ended job", () => {
+  it("is found again; damaged or missing ones are none; others in the directory do not matter", () => {
+    mkdirSync(join(scratch, "jobs"));
+    writeFileSync(join(scratch, "jobs/broken.json"), "{");
+    const ended = { job: "x1", exitCode: 3, outputFile: "/o", ended: new Date(0).toISOString() };
+    recordEnd(scratch, ended);
+    expect(readEnd(scratch, "x1")).toEqual(ended);
+    expect(readEnd(scratch, "broken")).toBeUndefined();
+    expect(readEnd(scratch, "none")).toBeUndefined();
+  });
+});
+
+describe("waiting", () => {
+  it("is limited", async () => {
+    const never = new Promise<never>(() => undefined);
+    await expect(within(never, 10, () => new GangwayError("late"))).rejects.toThrow("late");
+    await expect(within(Promise.resolve(5), 1000, () => new GangwayError("late"))).resolves.toBe(5);
+    await expect(within(Promise.reject(new Error("early")), 1000, () => new Error("late"))).rejects.toThrow("early");
+  });
+
+  it("can be broken off", async () => {
+    const controller = new AbortController();
+    const waiting = unlessAborted(new Promise<never>(() => undefined), controller.signal);
+    controller.abort(new GangwayError("enough"));
+    await expect(waiting).rejects.toThrow("enough");
+    await expect(unlessAborted(Promise.resolve(1), controller.signal)).rejects.toThrow("enough");
+    await expect(unlessAborted(Promise.resolve(1), new AbortController().signal)).resolves.toBe(1);
+  });
+
+  it("for longer than Node's timers last does not end at once", async () => {
+    let rang = false;
+    const timer = new LongTimer(2 ** 40, () => {
+      rang = true;
+    });
+    await sleep(20);
+    timer.clear();
+    expect(rang).toBe(false);
+  });
+
+  it("for something that fails before anybody listens is no unhandled rejection", async () => {
+    const deferred = new Deferred<number>();
+    deferred.reject(new Error("unheard"));
+    await sleep(5);
+    await expect(deferred.promise).rejects.toThrow("unheard");
+  });
+});
