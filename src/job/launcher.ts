@@ -1,12 +1,10 @@
-import { statSync } from "node:fs";
 import { constants } from "node:os";
-import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import type { AllocatedNode } from "../allocation/allocation.ts";
 import { EngineError, GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
 import type { Attachment, Engine, ImageQuestions } from "../engine/types.ts";
 import { collect } from "./collect.ts";
-import { Deferred, LongTimer, unlessAborted, within } from "./deferred.ts";
+import { Deferred, unlessAborted, within } from "./deferred.ts";
 import { JobDirectory } from "./directory.ts";
 import { recordEnd } from "./ended.ts";
 import { containerName, lookName } from "./id.ts";
@@ -14,7 +12,7 @@ import { examineImage, obtainImage, recallImage } from "./image.ts";
 import { LABEL } from "./labels.ts";
 import { JobAuthority, type Member } from "./membership.ts";
 import { checkVolume, placesOfTheUser } from "./mounts.ts";
-import { JobNode, type NodeEnd, type UpReport } from "./node.ts";
+import { JobNode, type UpReport } from "./node.ts";
 import { OwnerSocket } from "./owner-socket.ts";
 import {
   checkArchitecture,
@@ -28,6 +26,7 @@ import {
 import { formatIdentity, thisProcess } from "./process.ts";
 import { writeRecord } from "./record.ts";
 import type { Reporter } from "./reporter.ts";
+import { RunningJob } from "./running-job.ts";
 import type { JobSpec } from "./spec.ts";
 import { StdioBridge } from "./stdio.ts";
 import { Terminal } from "./terminal.ts";
@@ -49,23 +48,11 @@ export interface LaunchContext {
   readonly onRunning?: () => void;
 }
 
-/** Exit code of a job that its own time limit ended, as timeout(1) has it. */
-const TIME_LIMIT_REACHED = 124;
-/** How long a job that was told to stop may take before it is killed. */
-const STOP_GRACE_MS = 10_000;
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM"] as const;
 /** Those that end the launch as long as there is no command to hand them to. */
 const ENDING: readonly string[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
-/** So many interrupts on a terminal end a job whose command does not listen to them. */
-const PATIENCE_WITH_INTERRUPTS = 3;
-
-const NOT_FOUND = "is it in the image, or in a directory that is mounted? (a script's #! line counts, too)";
-const NOT_EXECUTABLE = "it must be a program of this machine's architecture, or a script, that the user may execute";
-
 /** HTTP's word for a container's name that is taken. */
 const CONFLICT = 409;
-/** How long after its streams were broken off a job is let live: its container may be ending as well. */
-const BROKEN_OFF_MS = 2000;
 /** How often it is looked whether a container that says nothing is still there. */
 const SILENCE_MS = 500;
 
@@ -82,8 +69,6 @@ export class Launcher {
   readonly #directory: JobDirectory;
   readonly #terminal: Terminal;
   readonly #interrupt = new AbortController();
-  /** Settled by whatever ends the job before its command ends by itself. */
-  readonly #cutShort = new Deferred<number>();
   #nodes: JobNode[] = [];
   /** Requests that make containers and may still be under way when the launch is given up. */
   #making: Promise<unknown>[] = [];
@@ -94,9 +79,8 @@ export class Launcher {
   /** The look into an image that nothing was known of. */
   #looking: Promise<unknown> | undefined;
   #created = false;
-  #going = false;
-  #timeIsUp = false;
-  #interrupts = 0;
+  /** There from `go` on. */
+  #running: RunningJob | undefined;
 
   constructor(spec: JobSpec, context: LaunchContext) {
     this.#spec = spec;
@@ -215,7 +199,7 @@ export class Launcher {
     try {
       reporter.phase(`waiting for ${many} to come up`);
       await this.#phase("up", spec.upTimeoutMs, this.#bringUp(plan, keys));
-      return await this.#go(plan, bridge);
+      return await this.#go(bridge);
     } finally {
       this.#terminal.restore();
       bridge.close();
@@ -225,7 +209,9 @@ export class Launcher {
   #makeNode(node: AllocatedNode): JobNode {
     const { account, id } = this.#spec;
     return new JobNode(node, containerName(account.uid, id, node.index), this.#directory, {
-      onStopped: () => this.#suspend(node.index),
+      onStopped: () => {
+        if (node.index === 0) this.#running?.suspend();
+      },
       onLingering: (sessions) =>
         this.#context.reporter.note(
           `the command has ended; waiting for ${sessions} session${sessions === 1 ? "" : "s"} to be closed`,
@@ -252,7 +238,7 @@ export class Launcher {
       }),
     );
     return new StdioBridge(required(attachments[0] as Attachment | undefined), {
-      onOutputError: (descriptor, error) => this.#outputFailed(descriptor, error),
+      onOutputError: (descriptor, error) => this.#running?.outputFailed(descriptor, error),
     });
   }
 
@@ -317,112 +303,12 @@ export class Launcher {
 
   // ---- go ------------------------------------------------------------------------------------------------------
 
-  async #go(plan: Plan, bridge: StdioBridge): Promise<number> {
-    const { spec } = plan;
-    const head = required(this.#nodes[0]);
-    this.#context.reporter.quiet();
+  async #go(bridge: StdioBridge): Promise<number> {
+    const { engine, reporter, onRunning } = this.#context;
+    reporter.quiet();
     this.#interrupt.signal.throwIfAborted();
-    let stopResizing: (() => void) | undefined;
-    if (spec.tty) {
-      head.send(this.#terminal.size);
-      stopResizing = this.#terminal.onResize((size) => head.send(size));
-    }
-    this.#going = true;
-    head.send("go");
-    bridge.openInput(spec.stdin, this.#terminal);
-    this.#context.onRunning?.();
-    const timer = spec.timeLimitMs === undefined ? undefined : this.#limitTime(spec.timeLimitMs);
-    try {
-      return await this.#end(plan, head, bridge);
-    } finally {
-      timer?.clear();
-      stopResizing?.();
-    }
-  }
-
-  async #end(plan: Plan, head: JobNode, bridge: StdioBridge): Promise<number> {
-    const others = this.#nodes.slice(1);
-    const never = new Promise<never>(() => undefined);
-    const lost = Promise.race(others.map((node) => node.closed.promise.then(() => ({ lost: node }))).concat([never]));
-    const engine = this.#engineInstance();
-    const brokenOff = bridge.drained.then(async () => {
-      // What init has reported before it ended is read by then.
-      await turn();
-      return !head.reported && (await this.#engineWent(engine, head));
-    });
-    const broken = brokenOff.then((yes) => (yes ? sleep(BROKEN_OFF_MS, { broken: true as const }) : never));
-    const first = await Promise.race([
-      head.ended.promise.then((end) => ({ end })),
-      lost,
-      broken,
-      this.#cutShort.promise.then((code) => ({ code })),
-    ]);
-    if ("code" in first) return first.code;
-    if ("broken" in first) throw this.#brokenOff(head);
-    if ("lost" in first) {
-      const name = first.lost.node.name;
-      throw new LaunchError(name, "its container ended while the command was running", {
-        hint: "somebody removed it, or its engine stopped; the job was ended with it",
-      });
-    }
-    const exitCode = this.#timeIsUp ? TIME_LIMIT_REACHED : await this.#exitCodeOf(first.end, head);
-    if (plan.spec.linger === "none") for (const node of others) node.send("end");
-    else await this.#lingerElsewhere(plan, others);
-    // The last output comes after the report, and a lingering head stays until its sessions are closed.
-    const done = Promise.all([bridge.drained, head.closed.promise]).then(() => brokenOff);
-    if (first.end.kind !== "lost" && (await Promise.race([done, this.#cutShort.promise])) === true) {
-      throw this.#brokenOff(head);
-    }
-    return exitCode;
-  }
-
-  #brokenOff(head: JobNode): LaunchError {
-    return new LaunchError(head.node.name, "the engine broke off the command's input and output", {
-      hint: "it was restarted, or ended; the job was ended with it",
-    });
-  }
-
-  /** What a restarted engine has not in common with the one before: its socket. */
-  #engineInstance(): string {
-    const socket = statSync(this.#context.engine.endpoint.socketPath, { throwIfNoEntry: false });
-    return `${socket?.ino} ${socket?.ctimeMs}`;
-  }
-
-  /** Whether the engine is not the one that it was. A command may also have closed its streams by itself. */
-  async #engineWent(instance: string, head: JobNode): Promise<boolean> {
-    if (this.#engineInstance() !== instance) return true;
-    return await this.#context.engine.inspect(head.container).then(
-      () => false,
-      () => true,
-    );
-  }
-
-  async #exitCodeOf(end: NodeEnd, head: JobNode): Promise<number> {
-    const { engine, reporter } = this.#context;
-    switch (end.kind) {
-      case "exit":
-        if (head.failure !== undefined) {
-          reporter.note(`${head.node.name}: ${head.failure}\n  ${end.code === 127 ? NOT_FOUND : NOT_EXECUTABLE}`);
-        }
-        return end.code;
-      case "signal":
-        return 128 + end.signal;
-      case "lost": {
-        const state = await engine.inspect(head.container).catch(() => undefined);
-        const why =
-          state?.oomKilled === true ? "it ran out of its memory limit" : "somebody killed it, or its engine stopped";
-        reporter.note(`${head.node.name}: its container ended without a word: ${why}`);
-        return 128 + constants.signals.SIGKILL;
-      }
-    }
-  }
-
-  /** The other nodes' sessions count as well when the job waits for sessions. */
-  async #lingerElsewhere(plan: Plan, others: readonly JobNode[]): Promise<void> {
-    const limit = typeof plan.spec.linger === "object" ? plan.spec.linger.seconds * 1000 : Number.POSITIVE_INFINITY;
-    const deadline = Date.now() + limit;
-    await Promise.race([Promise.all(others.map((node) => node.untilIdle(deadline))), this.#cutShort.promise]);
-    for (const node of others) node.send("end");
+    this.#running = new RunningJob(this.#spec, this.#nodes, bridge, { engine, reporter, terminal: this.#terminal });
+    return await this.#running.run(() => onRunning?.());
   }
 
   // ---- what can come in between --------------------------------------------------------------------------------
@@ -439,57 +325,18 @@ export class Launcher {
   }
 
   #signalled(name: (typeof FORWARDED)[number]): void {
-    const number = constants.signals[name];
-    if (!this.#going) {
-      if (ENDING.includes(name)) this.#interrupt.abort(new Interrupted(name, { exitCode: 128 + number }));
-      return;
-    }
-    // With a terminal of its own the job hears of a new size from there.
-    if (name === "SIGWINCH" && this.#spec.tty) return;
-    this.#nodes[0]?.send({ signal: number });
-    if (name === "SIGINT") {
-      this.#interrupts += 1;
-      if (this.#interrupts === PATIENCE_WITH_INTERRUPTS) {
-        this.#context.reporter.note("the command does not end by ^C: ending the job");
-        this.#cutShort.resolve(128 + number);
-      }
-    }
+    if (this.#running !== undefined) this.#running.signal(name);
+    else if (ENDING.includes(name)) this.#giveUp(constants.signals[name]);
   }
 
   #stop(signal: number, graceMs: number): void {
-    if (!this.#going) {
-      this.#interrupt.abort(new Interrupted("stopped", { exitCode: 128 + signal }));
-      return;
-    }
-    this.#nodes[0]?.send({ signal });
-    setTimeout(() => this.#cutShort.resolve(128 + constants.signals.SIGKILL), graceMs).unref();
+    if (this.#running !== undefined) this.#running.stop(signal, graceMs);
+    else this.#giveUp(signal);
   }
 
-  #limitTime(milliseconds: number): LongTimer {
-    return new LongTimer(milliseconds, () => {
-      this.#context.reporter.note("the job's time limit is reached");
-      const head = this.#nodes[0];
-      this.#timeIsUp = true;
-      head?.send({ signal: constants.signals.SIGTERM });
-      const cut = () => this.#cutShort.resolve(TIME_LIMIT_REACHED);
-      setTimeout(cut, STOP_GRACE_MS).unref();
-      void head?.ended.promise.then(cut);
-    });
-  }
-
-  /** The command was stopped by ^Z on its terminal. */
-  #suspend(index: number): void {
-    if (index !== 0 || !this.#spec.tty) return;
-    this.#terminal.suspendSelf();
-    this.#nodes[0]?.send("continue");
-  }
-
-  #outputFailed(descriptor: number, error: NodeJS.ErrnoException): void {
-    if (error.code !== "EPIPE") {
-      const name = descriptor === 1 ? "standard output" : "standard error";
-      this.#context.reporter.note(`${name} cannot be written: ${error.message}`);
-    }
-    this.#nodes[0]?.send({ signal: constants.signals.SIGPIPE });
+  /** Nothing runs yet that a signal could be handed to: the launch is over. */
+  #giveUp(signal: number): void {
+    this.#interrupt.abort(new Interrupted(`signal ${signal}`, { exitCode: 128 + signal }));
   }
 
   // ---- the end -------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ describe("what cannot be an account", () => {
     });
     for (const who of [undefined, "root", 0, "0", "toor", "00"]) {
       expect(() => readAccount(who, source)).toThrow(
-        expect.objectContaining({ hint: expect.stringContaining("--user") }),
+        expect.objectContaining({ hint: expect.stringContaining("--user") as string }),
       );
     }
   });
