@@ -59,11 +59,22 @@ function hasRunDirectory(pid: string): boolean {
     .some((fields) => fields[2] === device && fields[4] === "/run/gangway");
 }
 
+/** Every process there is, by number and start (proc(5), stat, field 22). */
+function allProcesses(): Map<string, string> {
+  const pids = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid));
+  return new Map(
+    pids.map((pid) => {
+      const stat = readProcess(pid, "stat");
+      return [pid, `${pid}@${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`];
+    }),
+  );
+}
+
 /** Launchers, watchdogs, inits with all they started, ssh clients, and the engines' own helpers of containers. */
-function processes(containers: ReadonlySet<string>): string[] {
-  return readdirSync("/proc")
-    .filter((pid) => /^\d+$/.test(pid))
-    .flatMap((pid) => {
+function processes(containers: ReadonlySet<string>, before: ReadonlySet<string>): string[] {
+  return [...allProcesses()]
+    .filter(([, identity]) => !before.has(identity))
+    .flatMap(([pid]) => {
       const command = readProcess(pid, "cmdline").replaceAll("\0", " ");
       const ours =
         command.includes(`${INSTALL}/`) ||
@@ -102,6 +113,7 @@ export class Traces {
   readonly #before: ReadonlySet<string>;
   /** Ids of all containers that were made meanwhile, also for a moment. */
   readonly #made = new Set<string>();
+  readonly #processes = new Set(allProcesses().values());
   #events: ChildProcess | undefined;
 
   private constructor(engine: RigEngine, before: readonly string[]) {
@@ -110,8 +122,7 @@ export class Traces {
   }
 
   static async watch(engine: RigEngine): Promise<Traces> {
-    const nothing = new Set<string>();
-    const traces = new Traces(engine, [...(await inEngine(engine)), ...runDirectories(), ...processes(nothing)]);
+    const traces = new Traces(engine, [...(await inEngine(engine)), ...runDirectories()]);
     traces.listen();
     return traces;
   }
@@ -123,8 +134,13 @@ export class Traces {
     const events = spawn("docker", ["-H", this.#engine.endpoint, "events", ...filters, "--format", "{{.ID}}"], {
       stdio: ["ignore", "pipe", "ignore"],
     });
+    let text = "";
     events.stdout.on("data", (chunk: Buffer) => {
-      for (const id of lines(chunk.toString())) this.#made.add(id.trim());
+      const ids = (text + chunk.toString()).split("\n");
+      text = ids.pop() ?? "";
+      // Podman tells of what was before, too.
+      const known = [...this.#before].join("\n");
+      for (const id of ids) if (/^[0-9a-f]{64}$/.test(id) && !known.includes(id)) this.#made.add(id);
     });
     this.#events = events;
   }
@@ -138,7 +154,7 @@ export class Traces {
     const now = [
       ...(await inEngine(this.#engine)),
       ...runDirectories(),
-      ...processes(this.#made),
+      ...processes(this.#made, this.#processes),
       ...cgroups(this.#made),
     ];
     return now.filter((trace) => !this.#before.has(trace));
