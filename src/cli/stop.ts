@@ -2,7 +2,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { UsageError } from "../config/errors.ts";
-import { collect } from "../job/collect.ts";
+import { collectDirectories } from "../job/collect.ts";
 import { directoryOfJob, findJob } from "../job/jobs.ts";
 import { askLauncher } from "../job/owner-socket.ts";
 import { addSettings, configure, givenSettings, ownerOf, runBasesOf, visibleUid, withEngine } from "./context.ts";
@@ -45,6 +45,6 @@ async function end(id: string, self: Command): Promise<void> {
     // No launcher: what is there is only left over.
     const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
     for (const node of job.nodes) await engine.remove(node.container);
-    for (const base of runBasesOf(config, owner)) await collect(engine, owner.identity, base);
+    for (const base of runBasesOf(config, owner)) collectDirectories(owner.identity, base);
   });
 }

@@ -32,17 +32,32 @@ function isOrphan({ labels }: ContainerSummary): boolean {
 }
 
 /**
- * Removes what jobs left whose launcher and watchdog were both killed: containers found by their labels, directories
- * found in the run base.
+ * Removes the containers of a user whose launchers are dead: nodes of jobs, and what was made to look into an image.
  *
- * @param base of the user's run directories: nothing outside of it is touched, whatever a label says
+ * @returns the jobs they were of
  */
-export async function collect(engine: Engine, identity: Identity, base: string): Promise<Collected> {
-  // Not only nodes of jobs: also what was made to look into an image.
-  const orphans = (await engine.list([`${LABEL.uid}=${identity.uid}`])).filter(isOrphan);
+export async function collectContainers(engine: Engine, uid: number): Promise<string[]> {
+  const orphans = (await engine.list([`${LABEL.uid}=${uid}`])).filter(isOrphan);
   await Promise.all(orphans.map((container) => engine.remove(container.id)));
-  const jobs = new Set(orphans.map(({ labels, name }) => labels[LABEL.job] ?? name));
+  return [...new Set(orphans.map(({ labels, name }) => labels[LABEL.job] ?? name))];
+}
+
+/**
+ * Removes the directories of jobs whose launchers are dead.
+ *
+ * @param base of the user's run directories: nothing outside of it is touched
+ * @returns their paths
+ */
+export function collectDirectories(identity: Identity, base: string): string[] {
   const abandoned = asUser(identity, () => readdirSync(base).filter((name) => isAbandoned(join(base, name))));
   for (const name of abandoned) new JobDirectory(base, name, identity).remove();
-  return { jobs: [...jobs], directories: abandoned.map((name) => join(base, name)) };
+  return abandoned.map((name) => join(base, name));
+}
+
+/** The users who have, or had, jobs on this engine or run directories on this machine. */
+export async function usersWithRemains(engine: Engine, runBases: readonly string[]): Promise<number[]> {
+  const containers = await engine.list([LABEL.uid]);
+  const owners = runBases.map((base) => lstatSync(base, { throwIfNoEntry: false })?.uid ?? 0);
+  const uids = new Set([...containers.map(({ labels }) => Number(labels[LABEL.uid])), ...owners]);
+  return [...uids].filter((uid) => Number.isInteger(uid) && uid > 0);
 }

@@ -3,7 +3,7 @@ import type { AllocatedNode } from "../allocation/allocation.ts";
 import { EngineError, GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
 import type { Attachment, Engine, ImageQuestions } from "../engine/types.ts";
-import { collect } from "./collect.ts";
+import { collectContainers, collectDirectories } from "./collect.ts";
 import { Deferred, unlessAborted, within } from "./deferred.ts";
 import { JobDirectory } from "./directory.ts";
 import { recordEnd } from "./ended.ts";
@@ -260,10 +260,9 @@ export class Launcher {
     reports.catch(() => undefined);
     await requestsToLeave();
     // While the engine is busy: the authority, and what is left of earlier launchers that died with their watchdogs.
-    const { engine, identity, runBase } = this.#context;
     const authority = plan.spec.sshd ? new JobAuthority(plan) : undefined;
     authority?.equipOwner(this.#directory);
-    void collect(engine, identity, runBase).catch(() => undefined);
+    void this.#clearRemains();
     const members = await reports;
     // And while the sshds start: an sshd reads its certificate later than it says its banner.
     authority?.admit(members, this.#directory);
@@ -274,6 +273,17 @@ export class Launcher {
       this.#directory,
     );
     await Promise.all(banners);
+  }
+
+  /** Of earlier launches. What cannot be cleared is no reason for this one to fail; `gangway gc` tells why. */
+  async #clearRemains(): Promise<void> {
+    const { engine, identity, runBase } = this.#context;
+    try {
+      collectDirectories(identity, runBase);
+      await collectContainers(engine, identity.uid);
+    } catch {
+      // The next launch tries again.
+    }
   }
 
   async #start(node: JobNode): Promise<UpReport> {
