@@ -84,12 +84,19 @@ export async function startContainer(transport: Transport, id: string): Promise<
   await transport.call({ method: "POST", path: `${pathOf(id)}/start`, action }, [204, 304]);
 }
 
+/** Podman found the name, and a moment later, reading on, not the container: status 500. */
+function wentMeanwhile(error: unknown): boolean {
+  return error instanceof EngineError && error.status === 500 && /does not exist in database/.test(error.message);
+}
+
 /** undefined: there is no such container. */
 export async function inspectContainer(transport: Transport, id: string): Promise<ContainerState | undefined> {
-  const { status, value } = await transport.json(
-    { method: "GET", path: `${pathOf(id)}/json`, action: `inspect container ${id}` },
-    [200, 404],
-  );
+  const { status, value } = await transport
+    .json({ method: "GET", path: `${pathOf(id)}/json`, action: `inspect container ${id}` }, [200, 404])
+    .catch((error: unknown) => {
+      if (wentMeanwhile(error)) return { status: 404, value: undefined };
+      throw error;
+    });
   if (status === 404) return undefined;
   const container = object(value);
   const state = object(container.State);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { EngineError } from "../config/errors.ts";
+import { EngineError } from "../config/errors.ts";
 import { inspectContainer, shortName } from "./containers.ts";
 import { refusal } from "./failures.ts";
 import type { Transport } from "./transport.ts";
@@ -21,12 +21,22 @@ export async function removeContainer(transport: Transport, id: string): Promise
   const deadline = performance.now() + LIMIT_MS;
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
     const failure = await tryRemove(transport, id);
-    if (failure === undefined || (await inspectContainer(transport, id)) === undefined) return;
+    if (failure === undefined || (await isGone(transport, id))) return;
     if (performance.now() > deadline) throw failure;
     // Docker says when the removal that is under way is over; asking again and again costs 10 ms and more.
     await (failure.status === 409
       ? Promise.race([untilRemoved(transport, id), sleep(PATIENCE_MS, undefined, { ref: false })])
       : sleep(wait));
+  }
+}
+
+/** An engine that is busy removing answers questions about it with passing errors. */
+async function isGone(transport: Transport, id: string): Promise<boolean> {
+  try {
+    return (await inspectContainer(transport, id)) === undefined;
+  } catch (error) {
+    if (error instanceof EngineError && error.status !== undefined) return false;
+    throw error;
   }
 }
 
