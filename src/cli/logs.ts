@@ -1,7 +1,9 @@
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, readSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
 import { JobError, reasonOf } from "../config/errors.ts";
+import { asUser, type Identity } from "../config/identity.ts";
+import { openOwnFile } from "../config/own-file.ts";
 import { readEnd } from "../job/ended.ts";
 import { type JobSummary, listJobs } from "../job/jobs.ts";
 import { checkJobId } from "../udi/names.ts";
@@ -24,7 +26,8 @@ export function command(): Command {
 async function printLog(id: string, self: Command): Promise<void> {
   const options = self.opts<{ user?: string; follow?: boolean }>();
   const config = await configure(givenSettings(self));
-  const ended = () => readEnd(stateOf(config, ownerOf(options.user)), id);
+  const owner = (uid?: number) => ownerOf(uid === undefined || uid === process.getuid?.() ? options.user : String(uid));
+  const ended = () => readEnd(stateOf(config, owner()), id, owner().account.uid);
   await withEngine(config, async (engine) => {
     const find = async (): Promise<JobSummary | undefined> =>
       (await listJobs(engine, visibleUid(options.user))).find((job) => job.job === id);
@@ -38,7 +41,7 @@ async function printLog(id: string, self: Command): Promise<void> {
         { hint: "`gangway ps` lists the running jobs; of ended ones only the detached are known, for a week" },
       );
     }
-    const source = open(file);
+    const source = open(file, owner(running?.uid).identity);
     try {
       copy(source);
       while (options.follow === true && (await find()) !== undefined) {
@@ -52,9 +55,10 @@ async function printLog(id: string, self: Command): Promise<void> {
   });
 }
 
-function open(file: string): number {
+/** In the name of the job's user, whatever root's own rights are: label and record are that user's word. */
+function open(file: string, identity: Identity): number {
   try {
-    return openSync(file, "r");
+    return asUser(identity, () => openOwnFile(file, undefined, constants.O_RDONLY));
   } catch (error) {
     throw new JobError(`the job's output cannot be read: ${reasonOf(error)}`, { cause: error });
   }

@@ -1,6 +1,7 @@
 import { GangwayError, LAUNCHER_FAILED, UsageError } from "../config/errors.ts";
 import { didYouMean } from "../config/suggest.ts";
 import { print, ReaderGone } from "./output.ts";
+import { printable } from "./table.ts";
 
 /** A command of `gangway`: its module is loaded only when it is called. */
 interface Entry {
@@ -100,7 +101,8 @@ function attempt(work: () => void): number {
 function explain(error: unknown): number {
   if (error instanceof ReaderGone) return error.exitCode;
   if (error instanceof GangwayError) {
-    process.stderr.write(`gangway: ${error.message}\n${error.hint === undefined ? "" : `  ${error.hint}\n`}`);
+    const lines = [`gangway: ${error.message}`, ...(error.hint === undefined ? [] : [`  ${error.hint}`])];
+    process.stderr.write(lines.map((line) => `${line.split("\n").map(printable).join("\n")}\n`).join(""));
     return error.exitCode;
   }
   process.stderr.write(`gangway: this is a mistake of gangway's own, please report it\n${stackOf(error)}\n`);

@@ -3,7 +3,7 @@ import { JobError } from "../config/errors.ts";
 import { directoryOfJob, findJob, listJobs, nodeNamed } from "../job/jobs.ts";
 import { runSession } from "../session/ssh-client.ts";
 import { parseTarget } from "../session/target.ts";
-import { addSettings, configure, givenSettings, udiImageOf, visibleUid, withEngine } from "./context.ts";
+import { addSettings, configure, givenSettings, ownerOf, udiImageOf, visibleUid, withEngine } from "./context.ts";
 
 export function command(): Command {
   const shell = new Command("gangway shell")
@@ -37,16 +37,20 @@ async function enter(self: Command): Promise<number> {
   const { target, command } = splitWords(self);
   const config = await configure(givenSettings(self));
   const uid = visibleUid(options.user);
-  const { directory, host } = await withEngine(config, async (engine) => {
+  const { directory, host, jobUid } = await withEngine(config, async (engine) => {
     const jobs = await listJobs(engine, uid);
     const wanted = parseTarget(
       target,
       jobs.map((job) => job.job),
     );
     const job = await findJob(engine, uid, wanted.job);
-    return { directory: directoryOfJob(job), host: `${nodeNamed(job, wanted.node).name}.${job.job}.job` };
+    const host = `${nodeNamed(job, wanted.node).name}.${job.job}.job`;
+    return { directory: directoryOfJob(job), host, jobUid: job.uid };
   });
   const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   const tty = self.getOptionValueSource("tty") === "cli" ? options.tty === true : terminal;
-  return await runSession({ directory, host, udiImage: udiImageOf(config), command, tty });
+  const own = jobUid === process.getuid?.();
+  const user = own ? undefined : ownerOf(String(jobUid)).account;
+  const request = { directory, host, udiImage: udiImageOf(config), command, tty };
+  return await runSession(user === undefined ? request : { ...request, user });
 }

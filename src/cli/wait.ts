@@ -23,7 +23,7 @@ async function waitFor(id: string, owner: Owner): Promise<number> {
     const exitCode = await askLauncher(join(base, id, "launcher.sock"), { op: "wait" });
     if (exitCode !== undefined) return exitCode;
   }
-  const ended = readEnd(stateOf(config, owner), id);
+  const ended = readEnd(stateOf(config, owner), id, owner.account.uid);
   if (ended === undefined)
     throw new JobError(`no job "${id}" is running, nor did a detached one of that name end lately`, {
       hint: "`gangway ps` lists the running jobs",

@@ -109,6 +109,8 @@ export function createBody(spec: ContainerSpec, engine: EngineIdentity): Record<
     AttachStdin: spec.openStdin,
     AttachStdout: true,
     AttachStderr: true,
+    // The image's would run its code beside init, before there is a job.
+    Healthcheck: { Test: ["NONE"] },
     HostConfig: hostConfig(spec, engine),
   };
 }

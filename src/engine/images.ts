@@ -23,5 +23,6 @@ export async function inspectImage(transport: Transport, reference: string): Pro
     cmd: texts(config.Cmd),
     workdir: text(config.WorkingDir),
     user: text(config.User),
+    volumes: Object.keys(object(config.Volumes)),
   };
 }

@@ -34,6 +34,8 @@ export interface ImageInfo {
   readonly cmd: readonly string[];
   readonly workdir: string;
   readonly user: string;
+  /** Places for which the engine makes a volume of its own. */
+  readonly volumes: readonly string[];
 }
 
 export interface MountSpec {

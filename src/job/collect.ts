@@ -1,6 +1,7 @@
-import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { asUser, type Identity } from "../config/identity.ts";
+import { readOwnFile } from "../config/own-file.ts";
 import type { ContainerSummary, Engine } from "../engine/types.ts";
 import { JobDirectory } from "./directory.ts";
 import { LABEL } from "./labels.ts";
@@ -17,7 +18,7 @@ const BEING_MADE_MS = 60_000;
 
 function isAbandoned(path: string): boolean {
   try {
-    const identity = parseIdentity(readFileSync(join(path, "launcher"), "utf8").trim());
+    const identity = parseIdentity(readOwnFile(join(path, "launcher"), undefined).trim());
     if (identity !== undefined) return isGone(identity);
   } catch {
     // Not written yet, or never.

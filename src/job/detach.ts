@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, constants, openSync, rmSync, writeSync } from "node:fs";
 import { GangwayError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
+import { emptyFile, openOwnFile } from "../config/own-file.ts";
 
 /** The descriptor on which a detached launcher tells its parent how the launch went. */
 export const REPORT_DESCRIPTOR = 3;
@@ -24,7 +25,7 @@ export interface OutputFile {
  * @throws GangwayError when that cannot be done
  */
 export function openOutputFile(path: string, identity: Identity): OutputFile {
-  const { O_WRONLY, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NOFOLLOW } = constants;
+  const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW } = constants;
   const usual = O_WRONLY | O_APPEND | O_NOFOLLOW;
   try {
     return asUser(identity, () => {
@@ -33,7 +34,10 @@ export function openOutputFile(path: string, identity: Identity): OutputFile {
         return { descriptor, discard: () => asUser(identity, () => rmSync(path, { force: true })) };
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-        return { descriptor: openSync(path, usual | O_TRUNC), discard: () => undefined };
+        // In a directory that others may write it could be anybody's, who would read the output, or a FIFO.
+        const descriptor = openOwnFile(path, identity.uid, O_WRONLY | O_APPEND);
+        emptyFile(descriptor);
+        return { descriptor, discard: () => undefined };
       }
     });
   } catch (error) {

@@ -1,7 +1,8 @@
-import { appendFileSync, chmodSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, constants, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { GangwayError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
+import { withOwnFile } from "../config/own-file.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
 
 /**
@@ -72,11 +73,16 @@ export class JobDirectory {
 
   /** Writes over a file in place: the inode stays, so that a container that has it mounted sees the new content. */
   rewrite(directory: string, name: string, content: string): void {
-    this.#filing(() => writeFileSync(join(directory, name), content, { flag: "r+" }));
+    this.#filing(() => this.#into(join(directory, name), constants.O_WRONLY, content));
   }
 
   append(directory: string, name: string, content: string): void {
-    this.#filing(() => appendFileSync(join(directory, name), content));
+    this.#filing(() => this.#into(join(directory, name), constants.O_WRONLY | constants.O_APPEND, content));
+  }
+
+  /** The directory is the job user's: what lies there by now need not be what was put there. */
+  #into(path: string, flags: number, content: string): void {
+    withOwnFile(path, this.#identity.uid, flags, (descriptor) => writeFileSync(descriptor, content));
   }
 
   /** Runs something that makes files here, such as a socket. */

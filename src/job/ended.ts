@@ -1,5 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { readOwnFile } from "../config/own-file.ts";
 
 /** What is kept of a detached job for a week, so that `wait` and `logs` find it when it is over. */
 export interface EndedJob {
@@ -22,15 +23,18 @@ export function recordEnd(stateDirectory: string, ended: EndedJob): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   for (const name of readdirSync(directory)) {
     const path = join(directory, name);
-    if (Date.now() - statSync(path).mtimeMs > KEPT_MS) rmSync(path, { force: true });
+    if (Date.now() - lstatSync(path).mtimeMs > KEPT_MS) rmSync(path, { force: true });
   }
-  writeFileSync(fileOf(stateDirectory, ended.job), `${JSON.stringify(ended)}\n`, { mode: 0o600 });
+  const file = fileOf(stateDirectory, ended.job);
+  const temporary = `${file}.${process.pid}`;
+  writeFileSync(temporary, `${JSON.stringify(ended)}\n`, { flag: "wx", mode: 0o600 });
+  renameSync(temporary, file);
 }
 
 /** A detached job that has ended; undefined when nothing is known of it. */
-export function readEnd(stateDirectory: string, job: string): EndedJob | undefined {
+export function readEnd(stateDirectory: string, job: string, uid: number): EndedJob | undefined {
   try {
-    return JSON.parse(readFileSync(fileOf(stateDirectory, job), "utf8")) as EndedJob;
+    return JSON.parse(readOwnFile(fileOf(stateDirectory, job), uid)) as EndedJob;
   } catch {
     return undefined;
   }

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { EngineError } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
+import { readOwnFile } from "../config/own-file.ts";
 import type { Engine, ImageInfo, ImageQuestions, PullProgress } from "../engine/types.ts";
 import type { PullPolicy } from "./spec.ts";
 
@@ -38,9 +39,9 @@ function cacheFile(cacheDirectory: string, imageId: string, shell: string): stri
   return join(cacheDirectory, "images", `${key}.json`);
 }
 
-function readCache(path: string): ImageKnowledge | undefined {
+function readCache(path: string, uid: number): ImageKnowledge | undefined {
   try {
-    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    const value: unknown = JSON.parse(readOwnFile(path, uid));
     return isKnowledge(value) ? value : undefined;
   } catch {
     // Missing or damaged: it is only a cache.
@@ -75,7 +76,7 @@ export function recallImage(
   cacheDirectory: string | undefined,
 ): ImageKnowledge | undefined {
   if (cacheDirectory === undefined) return undefined;
-  return asUser(identity, () => readCache(cacheFile(cacheDirectory, image.id, shell)));
+  return asUser(identity, () => readCache(cacheFile(cacheDirectory, image.id, shell), identity.uid));
 }
 
 /**

@@ -120,7 +120,7 @@ export async function findJob(engine: Engine, uid: number | undefined, id: strin
 
 /** What the launcher noted of a job that is up: addresses and ports. */
 export function recordOf(job: JobSummary): JobRecord | undefined {
-  return job.directory === undefined ? undefined : readRecord(job.directory);
+  return job.directory === undefined ? undefined : readRecord(job.directory, job.uid);
 }
 
 /** @throws JobError when it has none */

@@ -11,7 +11,8 @@ import { containerName, lookName } from "./id.ts";
 import { examineImage, obtainImage, recallImage } from "./image.ts";
 import { LABEL } from "./labels.ts";
 import { JobAuthority, type Member } from "./membership.ts";
-import { checkVolume, placesOfTheUser } from "./mounts.ts";
+import { checkMounted, type Expected, expectMounts } from "./mounted.ts";
+import { checkImageVolumes, checkVolume, placesOfTheUser } from "./mounts.ts";
 import { JobNode, type UpReport } from "./node.ts";
 import { OwnerSocket } from "./owner-socket.ts";
 import {
@@ -67,6 +68,8 @@ export class Launcher {
   readonly #spec: JobSpec;
   readonly #context: LaunchContext;
   readonly #directory: JobDirectory;
+  /** Root launches for another user. */
+  readonly #acting: boolean;
   readonly #terminal: Terminal;
   readonly #interrupt = new AbortController();
   #nodes: JobNode[] = [];
@@ -87,6 +90,7 @@ export class Launcher {
     this.#context = context;
     this.#terminal = new Terminal(context.udiImage);
     this.#directory = new JobDirectory(context.runBase, spec.id, context.identity);
+    this.#acting = process.geteuid?.() !== context.identity.uid;
   }
 
   /**
@@ -113,7 +117,7 @@ export class Launcher {
   async #plan(): Promise<Plan> {
     const { engine, reporter, udiImage, identity, cacheDirectory } = this.#context;
     const spec = this.#spec;
-    for (const volume of spec.volumes) this.#directory.as(() => checkVolume(volume));
+    for (const volume of spec.volumes) this.#directory.as(() => checkVolume(volume, this.#context.runBase));
     const info = engine.identify();
     info.catch(() => undefined);
     reporter.phase(`looking for image ${spec.image}`);
@@ -125,12 +129,13 @@ export class Launcher {
       this.#interrupt.signal,
     );
     checkArchitecture(udiImage, image, spec.image);
+    checkImageVolumes(spec.image, image.volumes);
     const shell = spec.shell ?? spec.account.shell;
     const known = recallImage(image, shell, identity, cacheDirectory);
     const knowledge =
       known ??
       (await this.#look((container) => examineImage(engine, image, shell, identity, cacheDirectory, container)));
-    const places = this.#directory.as(() => placesOfTheUser(spec));
+    const places = this.#directory.as(() => placesOfTheUser(spec, this.#context.runBase));
     return makePlan(spec, { engine: await info, image, knowledge, udiImage, places });
   }
 
@@ -157,13 +162,12 @@ export class Launcher {
     };
     this.#directory.claim();
     // Acting for another user changes the rights of the whole process, and what is under way must not meet that.
-    const acting = process.geteuid?.() !== identity.uid;
-    const early = acting ? watch() : undefined;
+    const early = this.#acting ? watch() : undefined;
     const planning = this.#abortable(this.#plan());
     planning.catch(() => undefined);
     // The engine has been asked already when this process gets busy with its own part.
     await requestsToLeave();
-    if (acting) await planning.catch(() => undefined);
+    if (this.#acting) await planning.catch(() => undefined);
     // It has to be there before there is anything that it may have to clear.
     const watchdog = early ?? watch();
     let ownerSocket: OwnerSocket | undefined;
@@ -191,6 +195,7 @@ export class Launcher {
     const plan = await planning;
     reporter.phase(`preparing ${many}`);
     for (const node of spec.allocation.nodes) writeMountedFiles(plan, node, this.#directory);
+    const expected = this.#acting ? this.#expectMounts(plan) : [];
     const creating = this.#phase("prepare", spec.prepareTimeoutMs, this.#createAll(plan));
     creating.catch(() => undefined);
     await requestsToLeave();
@@ -198,7 +203,7 @@ export class Launcher {
     const bridge = await creating;
     try {
       reporter.phase(`waiting for ${many} to come up`);
-      await this.#phase("up", spec.upTimeoutMs, this.#bringUp(plan, keys));
+      await this.#phase("up", spec.upTimeoutMs, this.#bringUp(plan, keys, expected));
       return await this.#go(bridge);
     } finally {
       this.#terminal.restore();
@@ -244,7 +249,7 @@ export class Launcher {
 
   // ---- up, membership ------------------------------------------------------------------------------------------
 
-  async #bringUp(plan: Plan, keys: readonly NodeKeys[]): Promise<void> {
+  async #bringUp(plan: Plan, keys: readonly NodeKeys[], expected: readonly Expected[][]): Promise<void> {
     const banners: Promise<void>[] = [];
     const reports = Promise.all(
       this.#nodes.map(async (node, index): Promise<Member> => {
@@ -264,6 +269,7 @@ export class Launcher {
     authority?.equipOwner(this.#directory);
     void this.#clearRemains();
     const members = await reports;
+    await this.#checkMounts(expected);
     // And while the sshds start: an sshd reads its certificate later than it says its banner.
     authority?.admit(members, this.#directory);
     writeRecord(
@@ -273,6 +279,27 @@ export class Launcher {
       this.#directory,
     );
     await Promise.all(banners);
+  }
+
+  #expectMounts(plan: Plan): Expected[][] {
+    const { udiImage } = this.#context;
+    const own = (path: string) => path.startsWith(`${this.#directory.path}/`);
+    return plan.spec.allocation.nodes.map((node) => {
+      const { mounts } = containerSpec(plan, node, this.#directory);
+      const open = mounts.filter(({ source }) => source !== udiImage && !source.startsWith(`${udiImage}/`));
+      return this.#directory.as(() => expectMounts(open, ({ source }) => own(source)));
+    });
+  }
+
+  async #checkMounts(expected: readonly Expected[][]): Promise<void> {
+    await Promise.all(
+      expected.map(async (mounts, index) => {
+        const { container, node } = required(this.#nodes[index]);
+        const state = await this.#context.engine.inspect(container);
+        if (state?.running !== true) throw new LaunchError(node.name, "its container ended before it was up");
+        checkMounted(node.name, state.pid, mounts);
+      }),
+    );
   }
 
   /** Of earlier launches. What cannot be cleared is no reason for this one to fail; `gangway gc` tells why. */

@@ -1,5 +1,5 @@
-import { accessSync, constants, statSync } from "node:fs";
-import { join } from "node:path";
+import { accessSync, constants, realpathSync, statSync } from "node:fs";
+import { join, normalize } from "node:path";
 import { GangwayError, UsageError } from "../config/errors.ts";
 import type { MountSpec } from "../engine/types.ts";
 import { type ImageKnowledge, PROFILE_DIRECTORY, SSH_PROGRAMS } from "./image.ts";
@@ -49,15 +49,44 @@ export function checkTarget(what: string, target: string): void {
 }
 
 /**
+ * Refuses an image that has a volume of its own where what is ours lies: the engine would put the image's files there.
+ *
+ * @param volumes of the image's configuration
+ */
+export function checkImageVolumes(reference: string, volumes: readonly string[]): void {
+  for (const volume of volumes) {
+    const place = normalize(`/${volume}/`).replace(/\/$/, "");
+    const covered = OURS.find((ours) => contains(ours, place));
+    if (covered !== undefined) {
+      throw new GangwayError(`image "${reference}" has a VOLUME at ${volume}, which would cover ${covered}`, {
+        hint: "that place is Gangway's own; use an image without it",
+      });
+    }
+  }
+}
+
+/** Whether a directory is, contains or lies in one where the private files of the user's jobs are. */
+function exposes(source: string, runBase: string): boolean {
+  return contains(source, runBase) || contains(runBase, source);
+}
+
+/**
  * Refuses a volume that cannot be mounted.
  *
+ * @param runBase where the private files of the user's jobs lie: no container may have it
  * @throws UsageError for its place in the container, GangwayError for its source
  */
-export function checkVolume(volume: Volume): void {
+export function checkVolume(volume: Volume, runBase: string): void {
   checkTarget(`volume ${volume.source}:${volume.target}`, volume.target);
   try {
-    statSync(volume.source);
+    if (exposes(realpathSync(volume.source), runBase)) {
+      throw new UsageError(
+        `volume ${volume.source}:${volume.target} would show the private files of your jobs (${runBase})`,
+        { hint: "mount another directory, or set runDirectory to one in memory that lies elsewhere" },
+      );
+    }
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     const denied = (error as NodeJS.ErrnoException).code === "EACCES";
     throw new GangwayError(
       `volume ${volume.source}:${volume.target}: ${volume.source} ${denied ? "cannot be reached (permission denied)" : "does not exist on this host"}`,
@@ -84,9 +113,10 @@ function mayBeMountedInPlace(path: string): boolean {
  * Home and working directory at their own paths, as far as they exist and hide nothing. To be called in the name of
  * the job's user, whose rights decide.
  */
-export function placesOfTheUser(spec: JobSpec): { mounts: MountSpec[]; workdirIsMounted: boolean } {
+export function placesOfTheUser(spec: JobSpec, runBase: string): { mounts: MountSpec[]; workdirIsMounted: boolean } {
   const mounts: MountSpec[] = [];
   const add = (path: string) => {
+    if (exposes(realpathSync(path), runBase)) return;
     if (!mounts.some((mount) => contains(mount.target, path)))
       mounts.push({ source: path, target: path, readOnly: false });
   };

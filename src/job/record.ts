@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { readOwnFile } from "../config/own-file.ts";
 import type { JobDirectory } from "./directory.ts";
 import type { Member } from "./membership.ts";
 import type { Plan } from "./prepare.ts";
@@ -53,10 +53,25 @@ export function writeRecord(
   directory.write(directory.path, { "job.json": `${JSON.stringify(record)}\n` }, 0o600);
 }
 
+/** Whoever asks may be root, and the file's owner may have written anything into it. */
+function isRecord(value: unknown): value is JobRecord {
+  if (typeof value !== "object" || value === null) return false;
+  const { command, nodes } = value as Record<string, unknown>;
+  const texts = (list: unknown) => Array.isArray(list) && list.every((entry) => typeof entry === "string");
+  const isNode = (node: unknown) => {
+    if (typeof node !== "object" || node === null) return false;
+    const { name, slots, container, port, addresses } = node as Record<string, unknown>;
+    const numbers = typeof slots === "number" && typeof port === "number";
+    return numbers && typeof name === "string" && typeof container === "string" && texts(addresses);
+  };
+  return texts(command) && Array.isArray(nodes) && nodes.every(isNode);
+}
+
 /** The record of a job that is up; undefined before, after, and for whoever may not read it. */
-export function readRecord(directory: string): JobRecord | undefined {
+export function readRecord(directory: string, uid: number): JobRecord | undefined {
   try {
-    return JSON.parse(readFileSync(join(directory, "job.json"), "utf8")) as JobRecord;
+    const record: unknown = JSON.parse(readOwnFile(join(directory, "job.json"), uid));
+    return isRecord(record) ? record : undefined;
   } catch {
     return undefined;
   }

@@ -1,8 +1,9 @@
-import { spawn } from "node:child_process";
+import { type SpawnOptions, spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { JobError } from "../config/errors.ts";
+import type { Account } from "../udi/accounts.ts";
 
 /** A session into a job's container on this node, by its access kit. */
 export interface SessionRequest {
@@ -14,6 +15,11 @@ export interface SessionRequest {
   /** Empty: a login shell. */
   readonly command: readonly string[];
   readonly tty: boolean;
+  /**
+   * The job's user, where root enters another user's job: then ssh runs as that user, since its configuration and keys are
+   * that user's, and could have root execute anything.
+   */
+  readonly user?: Account;
 }
 
 /** A word for a POSIX shell, whatever is in it. */
@@ -47,6 +53,14 @@ function sshProgram(udiImage: string): string {
   return join(udiImage, "bin/ssh");
 }
 
+/** What spawn(2) needs to run as another user, with nothing of root's environment. */
+function asAccount(user: Account | undefined): SpawnOptions {
+  if (user === undefined) return {};
+  const { uid, gid, name, home } = user;
+  const env = { PATH: "/usr/bin:/bin", HOME: home, USER: name, LOGNAME: name, TERM: process.env.TERM ?? "dumb" };
+  return { uid, gid, env, cwd: "/" };
+}
+
 export function sshArguments(request: SessionRequest): string[] {
   const terminal = request.tty ? ["-t"] : request.command.length > 0 ? ["-T"] : [];
   // A session is quiet but for errors: ssh would tell with -t that the connection is closed.
@@ -78,7 +92,10 @@ export async function runSession(request: SessionRequest): Promise<number> {
       cause: error,
     });
   }
-  const child = spawn(sshProgram(request.udiImage), sshArguments(request), { stdio: "inherit" });
+  const child = spawn(sshProgram(request.udiImage), sshArguments(request), {
+    stdio: "inherit",
+    ...asAccount(request.user),
+  });
   // These reach ssh from the terminal as well; it decides what they mean.
   const ignore = () => undefined;
   const pass = (signal: NodeJS.Signals) => child.kill(signal);

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,7 +9,7 @@ import { GangwayError, UsageError } from "../../src/config/errors.ts";
 import { Deferred, LongTimer, unlessAborted, within } from "../../src/job/deferred.ts";
 import { readEnd, recordEnd } from "../../src/job/ended.ts";
 import { containerName, lookName, randomJobId } from "../../src/job/id.ts";
-import { checkTarget, checkVolume } from "../../src/job/mounts.ts";
+import { checkImageVolumes, checkTarget, checkVolume } from "../../src/job/mounts.ts";
 import { formatIdentity, isGone, parseIdentity, thisProcess } from "../../src/job/process.ts";
 import { isJobId } from "../../src/udi/names.ts";
 
@@ -108,10 +108,29 @@ describe("places in the container", () => {
   ])("%s is free", (target) => expect(() => checkTarget("it", target)).not.toThrow());
 
   it("a volume's source must be there", () => {
-    checkVolume({ source: scratch, target: "/x", readOnly: true });
-    expect(() => checkVolume({ source: join(scratch, "none"), target: "/x", readOnly: true })).toThrow(
-      /does not exist on this host/,
-    );
+    checkVolume({ source: scratch, target: "/x", readOnly: true }, "/run/user/1/gangway");
+    const missing = { source: join(scratch, "none"), target: "/x", readOnly: true };
+    expect(() => checkVolume(missing, "/run/user/1/gangway")).toThrow(/does not exist on this host/);
+  });
+
+  it("a volume may not show the private files of jobs, nor lie in them", () => {
+    for (const source of [scratch, join(scratch, "..")]) {
+      const volume = { source, target: "/x", readOnly: true };
+      expect(() => checkVolume(volume, join(realpathSync(scratch), "gangway-1"))).toThrow(/private files/);
+    }
+  });
+
+  it("an image's own volume may not lie in what is ours; above it, and elsewhere, it may", () => {
+    for (const place of [
+      "/opt/udiImage",
+      "/opt/udiImage/libexec",
+      "/run/gangway/a/b",
+      "/etc/passwd",
+      "/opt//udiImage/",
+    ]) {
+      expect(() => checkImageVolumes("img", [place])).toThrow(/VOLUME/);
+    }
+    expect(() => checkImageVolumes("img", ["/data", "/var", "/opt", "/var/lib/x"])).not.toThrow();
   });
 });
 
@@ -121,9 +140,9 @@ describe("the record of an ended job", () => {
     writeFileSync(join(scratch, "jobs/broken.json"), "{");
     const ended = { job: "x1", exitCode: 3, outputFile: "/o", ended: new Date(0).toISOString() };
     recordEnd(scratch, ended);
-    expect(readEnd(scratch, "x1")).toEqual(ended);
-    expect(readEnd(scratch, "broken")).toBeUndefined();
-    expect(readEnd(scratch, "none")).toBeUndefined();
+    expect(readEnd(scratch, "x1", process.getuid?.() ?? 0)).toEqual(ended);
+    expect(readEnd(scratch, "broken", process.getuid?.() ?? 0)).toBeUndefined();
+    expect(readEnd(scratch, "none", process.getuid?.() ?? 0)).toBeUndefined();
   });
 });
 
