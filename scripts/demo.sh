@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 scripts/setup.sh engine
-trap 'test/rig/engines.sh down >/dev/null' EXIT
+here=$PWD
+trap '"$here/test/rig/engines.sh" down >/dev/null' EXIT
 echo "demo: starting a container engine of our own, and making an image (a minute, the first time)"
 test/rig/engines.sh up docker >/dev/null
 images/build.sh debian >/dev/null
@@ -14,7 +15,7 @@ scripts/install.sh "$install"
 
 # The job belongs to an ordinary user, who has the script in a directory of his own.
 work=$(mktemp -d /tmp/gangway-demo.XXXXXX)
-trap 'rm -rf "$work"; test/rig/engines.sh down >/dev/null' EXIT
+trap 'cd /; rm -rf "$work"; "$here/test/rig/engines.sh" down >/dev/null' EXIT
 cp scripts/demo/job.sh "$work/"
 chmod 755 "$work" "$work/job.sh"
 chown -R "$GANGWAY_TEST_USER:" "$work"

@@ -70,7 +70,7 @@ export class RunningJob {
       stopResizing = terminal.onResize((size) => this.#head.send(size));
     }
     this.#head.send("go");
-    this.#bridge.openInput(this.#spec.stdin, terminal);
+    this.#bridge.openInput(this.#spec.stdin, this.#spec.tty, terminal);
     onGo();
     const timer = this.#spec.timeLimitMs === undefined ? undefined : this.#limitTime(this.#spec.timeLimitMs);
     try {

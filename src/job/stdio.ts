@@ -50,12 +50,13 @@ export class StdioBridge {
   }
 
   /** Starts to hand standard input over; without it the command's is at its end from the start. */
-  openInput(forward: boolean, terminal: Terminal): void {
+  openInput(forward: boolean, tty: boolean, terminal: Terminal): void {
     if (!forward || isInBackground()) {
       this.#attachment.stdin.end();
       return;
     }
-    terminal.enterRaw();
+    // Without a terminal of the job's own, this one goes on making signals of ^C and ^Z, and lines of keys.
+    if (tty) terminal.enterRaw();
     process.stdin.on("error", () => this.#attachment.stdin.end());
     process.stdin.pipe(this.#attachment.stdin);
   }
