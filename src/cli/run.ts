@@ -159,6 +159,11 @@ function outputFile(options: RunOptions, id: string): string {
 
 function specOf(words: readonly string[], options: RunOptions, config: Config, owner: Owner, self: Command): JobSpec {
   const { values } = config;
+  if (options.image === "t" && process.argv.includes("-it")) {
+    throw new UsageError("-it is read as the image t: -i names the image here", {
+      hint: "leave it out: the command has a terminal and standard input by default",
+    });
+  }
   if (options.image === undefined) {
     throw new UsageError("no image was named", { hint: "gangway run --image IMAGE -- COMMAND" });
   }

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
-import { LaunchError } from "../config/errors.ts";
+import { LAUNCHER_FAILED, LaunchError } from "../config/errors.ts";
 import type { Engine } from "../engine/types.ts";
 import { Deferred, LongTimer } from "./deferred.ts";
 import type { JobNode, NodeEnd } from "./node.ts";
@@ -43,6 +43,8 @@ export class RunningJob {
   /** Settled by whatever ends the job before its command ends by itself. */
   readonly #cutShort = new Deferred<number>();
   #timeIsUp = false;
+  /** Something the command printed could not be kept: no success, whatever the command says. */
+  #outputLost = false;
   #interrupts = 0;
 
   constructor(spec: JobSpec, nodes: readonly JobNode[], bridge: StdioBridge, surroundings: Surroundings) {
@@ -125,6 +127,7 @@ export class RunningJob {
     if (error.code !== "EPIPE") {
       const name = descriptor === 1 ? "standard output" : "standard error";
       this.#surroundings.reporter.note(`${name} cannot be written: ${error.message}`);
+      this.#outputLost = true;
     }
     this.#head.send({ signal: constants.signals.SIGPIPE });
   }
@@ -164,7 +167,7 @@ export class RunningJob {
     if (first.end.kind !== "lost" && (await Promise.race([done, this.#cutShort.promise])) === true) {
       throw this.#brokenOff(head);
     }
-    return exitCode;
+    return exitCode === 0 && this.#outputLost ? LAUNCHER_FAILED : exitCode;
   }
 
   #brokenOff(head: JobNode): LaunchError {

@@ -385,6 +385,13 @@ describe("streams", () => {
     expect(result.code).toBe(141);
     expect(result.stderr).toMatch(/^gangway: standard output cannot be written: .*no space left/i);
   });
+
+  it("output that was lost is no success", async () => {
+    const lost = (code: string) =>
+      run(["bash", "-c", '"$@" >/dev/full', "launch", GANGWAY, "run", "--image", IMAGES.bare, "--", "sh", "-c", code]);
+    expect((await lost("trap '' PIPE; echo x; exit 0")).code).toBe(125);
+    expect((await lost("trap '' PIPE; echo x; exit 3")).code).toBe(3);
+  });
 });
 
 describe("on a terminal", () => {
