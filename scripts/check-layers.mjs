@@ -5,7 +5,7 @@ import { dirname, join, relative, resolve } from "node:path";
 const mayImport = {
   cli: ["job", "session", "access", "allocation", "udi", "engine", "config"],
   job: ["allocation", "udi", "engine", "config"],
-  session: ["allocation", "udi", "engine", "config"],
+  session: ["job", "allocation", "udi", "engine", "config"],
   access: ["allocation", "udi", "engine", "config"],
   allocation: ["config"],
   udi: ["config"],
