@@ -1,10 +1,11 @@
 import { defineConfig } from "vitest/config";
 
-// "unit" needs nothing but Node and ssh-keygen; the others run against real engines (make test).
+// "unit" needs nothing but Node and ssh-keygen; "root" has to be root; the others run against real engines (make test).
 export default defineConfig({
   test: {
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 20_000 } },
+      { test: { name: "root", include: ["test/root/**/*.test.ts"], testTimeout: 20_000 } },
       {
         test: {
           name: "siblings",

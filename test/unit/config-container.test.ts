@@ -19,7 +19,7 @@ import { settings } from "../../src/config/settings.ts";
 import type { Where } from "../../src/config/where.ts";
 
 const where: Where = { kind: "flag", name: "--x" };
-const bases = { home: "/home/u", cwd: "/work" };
+const bases = { home: "/home/u", cwd: "/here" };
 const part = fc.stringMatching(/^[A-Za-z0-9_. =,;%-]{1,12}$/).filter((name) => name !== "." && name !== "..");
 const path = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => `/${parts.join("/")}`);
 
@@ -32,8 +32,8 @@ describe("volumes", () => {
     ["/a:/b:rslave,ro", { source: "/a", target: "/b", readOnly: true, propagation: "rslave" }],
     ["~/x:/b", { source: "/home/u/x", target: "/b", readOnly: false }],
     ["~:/b", { source: "/home/u", target: "/b", readOnly: false }],
-    ["./x:/b", { source: "/work/x", target: "/b", readOnly: false }],
-    [".:/b", { source: "/work", target: "/b", readOnly: false }],
+    ["./x:/b", { source: "/here/x", target: "/b", readOnly: false }],
+    [".:/b", { source: "/here", target: "/b", readOnly: false }],
     ["../x:/b", { source: "/x", target: "/b", readOnly: false }],
     ["/:/host:ro", { source: "/", target: "/host", readOnly: true }],
   ])("%s", (text, volume) => {

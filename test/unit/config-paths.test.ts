@@ -1,14 +1,4 @@
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -25,7 +15,6 @@ import {
 } from "../../src/config/paths.ts";
 
 const own = callerIdentity();
-const nobody = { uid: 65534, gid: 65534, groups: [65534] };
 /** Whoever runs these tests, it is not this one. */
 const stranger = { uid: own.uid + 1, gid: 1, groups: [] };
 const places = { user: own, home: "/home/u", env: {} };
@@ -122,22 +111,6 @@ describe("the run base", () => {
     chmodSync(wide, 0o750);
     expect(reasonAgainst(wide)).toContain("has mode 0750, not 0700");
     expect(lstatSync(wide).mode & 0o777).toBe(0o750);
-  });
-
-  it.runIf(own.uid === 0)("is the user's", () => {
-    const path = join(memory, "base");
-    mkdirSync(path, { mode: 0o700 });
-    chownSync(path, 65534, 65534);
-    expect(reasonAgainst(path)).toContain(`belongs to uid 65534, not 0`);
-    chmodSync(memory, 0o711);
-    expect(open([path], { user: nobody }).path).toBe(path);
-    // What root could make, but not the user, is not made for the user.
-    const other = join(memory, "other");
-    expect(reasonAgainst(other, { user: nobody })).toContain("permission denied");
-    expect(existsSync(other)).toBe(false);
-    chmodSync(memory, 0o1777);
-    open([other], { user: nobody });
-    expect(lstatSync(other)).toMatchObject({ uid: 65534, gid: 65534 });
   });
 
   it("is not where others could replace it, and is in memory", () => {
