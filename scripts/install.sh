@@ -2,8 +2,8 @@
 # install.sh PREFIX - puts the built program and its udiImage below PREFIX: bin/gangway, lib/gangway/.
 # A new tree is renamed into place, so that jobs that are being started find the old one or the new one, whole.
 set -eu
+prefix=$(realpath -m -- "${1:?usage: scripts/install.sh PREFIX}")
 cd "$(dirname "$0")/.."
-prefix=${1:?usage: scripts/install.sh PREFIX}
 for built in dist/gangway.cjs build/udiImage/manifest.json; do
   [ -e "$built" ] || { echo "install: $built is not there; run make first" >&2; exit 1; }
 done

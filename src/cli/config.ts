@@ -7,7 +7,7 @@ import { renderTable } from "./table.ts";
 export function command(): Command {
   const config = new Command("gangway config").description("The settings, and where each came from.");
   config
-    .command("show")
+    .command("show", { isDefault: true })
     .description("All settings with their values and where each was said.")
     .option("--json", "for programs")
     .action(async (options: { json?: boolean }) => {

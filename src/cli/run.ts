@@ -164,7 +164,7 @@ function specOf(words: readonly string[], options: RunOptions, config: Config, o
       hint: "leave it out: the command has a terminal and standard input by default",
     });
   }
-  if (options.image === undefined) {
+  if (options.image === undefined || options.image === "") {
     throw new UsageError("no image was named", { hint: "gangway run --image IMAGE -- COMMAND" });
   }
   if (options.output !== undefined && options.detach !== true) {

@@ -2,20 +2,24 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { UsageError } from "../config/errors.ts";
+import type { Config } from "../config/load.ts";
+import type { Engine } from "../engine/types.ts";
 import { collectDirectories } from "../job/collect.ts";
-import { directoryOfJob, findJob } from "../job/jobs.ts";
-import { askLauncher } from "../job/owner-socket.ts";
+import { directoryOfJob, findJob, type JobSummary } from "../job/jobs.ts";
+import { askLauncher, type OwnerRequest } from "../job/owner-socket.ts";
 import { addSettings, configure, givenSettings, ownerOf, runBasesOf, visibleUid, withEngine } from "./context.ts";
+
+type StopRequest = Extract<OwnerRequest, { op: "stop" }>;
 
 export function command(): Command {
   const stop = new Command("gangway stop")
-    .description("Ends a job: its command gets a signal, and what is left after the grace time is killed.")
-    .argument("<job>", "the job's id")
-    .option("-u, --user <USER>", "whose job it is (root only)")
+    .description("Ends jobs: the command gets a signal, and what is left after the grace time is killed.")
+    .argument("<job...>", "the jobs' ids")
+    .option("-u, --user <USER>", "whose jobs they are (root only)")
     .option("-s, --signal <SIGNAL>", "the signal for the command", "TERM")
     .option("--grace <SECONDS>", "how long the command may take", "10");
   addSettings(stop, ["engine"]);
-  return stop.action(async (id: string, _options: unknown, self: Command) => await end(id, self));
+  return stop.action(async (ids: string[], _options: unknown, self: Command) => await endAll(ids, self));
 }
 
 function signalNumber(text: string): number {
@@ -28,7 +32,7 @@ function signalNumber(text: string): number {
   return number;
 }
 
-async function end(id: string, self: Command): Promise<void> {
+async function endAll(ids: readonly string[], self: Command): Promise<void> {
   const options = self.opts<{ user?: string; signal: string; grace: string }>();
   const signal = signalNumber(options.signal);
   const grace = Number(options.grace);
@@ -37,14 +41,20 @@ async function end(id: string, self: Command): Promise<void> {
       hint: "write digits alone, 86400 at most",
     });
   const config = await configure(givenSettings(self));
+  const request = { op: "stop", signal, graceMs: grace * 1000 } as const;
   await withEngine(config, async (engine) => {
-    const job = await findJob(engine, visibleUid(options.user), id);
-    const request = { op: "stop", signal, graceMs: grace * 1000 } as const;
-    const socket = job.orphaned ? undefined : join(directoryOfJob(job), "launcher.sock");
-    if (socket !== undefined && (await askLauncher(socket, request)) !== undefined) return;
-    // No launcher: what is there is only left over.
-    const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
-    for (const node of job.nodes) await engine.remove(node.container);
-    for (const base of runBasesOf(config, owner)) collectDirectories(owner.identity, base);
+    // Each of them is known before the first one ends: a slip of the pen ends nothing.
+    const jobs = [];
+    for (const id of new Set(ids)) jobs.push(await findJob(engine, visibleUid(options.user), id));
+    await Promise.all(jobs.map((job) => end(job, request, engine, config)));
   });
+}
+
+async function end(job: JobSummary, request: StopRequest, engine: Engine, config: Config): Promise<void> {
+  const socket = job.orphaned ? undefined : join(directoryOfJob(job), "launcher.sock");
+  if (socket !== undefined && (await askLauncher(socket, request)) !== undefined) return;
+  // No launcher: what is there is only left over.
+  const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
+  for (const node of job.nodes) await engine.remove(node.container);
+  for (const base of runBasesOf(config, owner)) collectDirectories(owner.identity, base);
 }

@@ -184,7 +184,12 @@ export const linger: Kind<Linger> = scalar<Linger>({
   written: '"none", "sessions", or a duration such as "5m"',
   parse(given, where) {
     if (given === "none" || given === "sessions") return given;
-    if (!/^\d/.test(given)) parseWord(given, where, ["none", "sessions", "TIME"]);
+    if (!/^\d/.test(given))
+      throw fault(
+        where,
+        `${quote(given)} is neither "none" nor "sessions" nor a duration`,
+        "write none, sessions, or a time such as 10m",
+      );
     return { seconds: Math.ceil(parseDuration(given, where) / 1000) };
   },
   format: (value) => (typeof value === "string" ? value : formatDuration(value.seconds * 1000)),

@@ -97,6 +97,20 @@ describe("a detached job", () => {
     });
   });
 
+  test("several are ended at once, or none when one of them is not known", async () => {
+    await inDirectory(async (cwd) => {
+      const sleeper = async () => (await launch(["-d", "--", "probe", "sleep", "60"], { cwd })).stdout.trim();
+      const jobs = [await sleeper(), await sleeper()];
+      const slip = await gangway(["stop", ...jobs, "nosuch"]);
+      expect(slip).toMatchObject({ code: 125, stdout: "" });
+      expect(slip.stderr).toContain('no job "nosuch" is running');
+      const running = (await gangway(["ps"])).stdout;
+      for (const job of jobs) expect(running).toMatch(new RegExp(`^${job} .*running`, "m"));
+      expect(await gangway(["stop", ...jobs])).toMatchObject({ code: 0, stdout: "", stderr: "" });
+      for (const job of jobs) expect((await gangway(["wait", job])).code).toBe(128 + 15);
+    });
+  });
+
   test("whose launch is interrupted at the terminal is not started", async () => {
     await inDirectory(async (cwd) => {
       const words = [
