@@ -155,7 +155,7 @@ write_ssh_config() {
 HostKey /etc/ssh/ssh_host_ed25519_key
 AuthorizedKeysFile /etc/ssh/keys/%u
 AuthenticationMethods publickey
-UsePAM no
+UsePAM yes
 PidFile /run/sshd.pid
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
