@@ -1,28 +1,32 @@
 #!/bin/bash
-# cluster.sh - a small cluster on one machine: a controller and three compute hosts, with Slurm and an engine each.
+# cluster.sh - a small cluster on one machine: a controller and three compute hosts, with Slurm and an engine each,
+# and somebody's laptop.
 #
 #   cluster.sh up                  start what is not running
 #   cluster.sh down                stop all; nothing stays but images on disk and the accounts
 #   cluster.sh status              one line a host
-#   cluster.sh on HOST COMMAND…    run a command on a host, as root (ctl, n1, n2, n3)
+#   cluster.sh on HOST COMMAND…    run a command on a host, as root (laptop, ctl, n1, n2, n3)
 #   cluster.sh as USER HOST COMMAND…    the same as a user who has logged in there
 #   cluster.sh env                 shell variables for tests
 #   cluster.sh purge               down, and remove the disk state too
 #
 # A host is a network, UTS and mount namespace: its own name, address, /run, /tmp, /dev/shm, Docker engine and
 # slurmd, and the distribution's sshd. Homes and programs are shared, as on most clusters; each host knows the others'
-# host keys. Who may log in by ssh is in $GANGWAY_CLUSTER_PLACE/ssh/keys/USER. A bridge joins the hosts. Needs root.
+# host keys. Who may log in by ssh is in $GANGWAY_CLUSTER_PLACE/ssh/keys/USER. On the laptop the homes are empty and its
+# own, in memory, and nothing runs. A bridge joins them all. Needs root.
 set -eu
 # shellcheck source=test/rig/rig.sh
 . "$(dirname "$0")/rig.sh"
 HERE=$(cd "$(dirname "$0")" && pwd)
-HOSTS=(ctl n1 n2 n3)
+HOSTS=(laptop ctl n1 n2 n3)
+COMPUTE=(n1 n2 n3)
 PLACE=$RIG/cluster
 BRIDGE=gwc-${NET/./-}
 START_LIMIT=30
 
 address_of() { # HOST
   case $1 in
+    laptop) echo "$NET.192.9" ;;
     ctl) echo "$NET.192.10" ;;
     n[1-3]) echo "$NET.192.1${1#n}" ;;
     *) die "unknown host $1 (one of: ${HOSTS[*]})" ;;
@@ -84,6 +88,8 @@ host_up() { # HOST
   on "$host" sh -c "ip link set lo up && ip addr add $address/24 dev eth0 && ip link set eth0 up && ip route add default via $NET.192.1"
   for user in "$TEST_USER" "$OTHER_USER"; do
     on "$host" install -d -m 0700 -o "$user" -g "$(id -g "$user")" "/run/user/$(id -u "$user")"
+    [ "$host" != laptop ] || on "$host" sh -c \
+      "h=\$(getent passwd $user | cut -d: -f6) && mount -t tmpfs -o mode=0700,uid=$(id -u "$user"),gid=$(id -g "$user") laptop \"\$h\""
   done
 }
 
@@ -169,7 +175,7 @@ END
 
 sshd_up() {
   local host
-  for host in "${HOSTS[@]}"; do
+  for host in ctl "${COMPUTE[@]}"; do
     on "$host" pgrep -F /run/sshd.pid >/dev/null 2>&1 || daemon_on "$host" "sshd-$host" /usr/sbin/sshd -D -e
   done
 }
@@ -182,7 +188,7 @@ slurm_up() {
       --pid-file=/run/munged.pid --log-file="$PLACE/log/munged.log" --seed-file="$PLACE/munge.seed"
   fi
   on ctl pgrep -F /run/slurmctld.pid >/dev/null 2>&1 || daemon_on ctl slurmctld slurmctld -D
-  for host in "${HOSTS[@]:1}"; do
+  for host in "${COMPUTE[@]}"; do
     on "$host" pgrep -F /run/slurmd.pid >/dev/null 2>&1 || daemon_on "$host" "slurmd-$host" slurmd -D -N "$host"
   done
 }
@@ -222,10 +228,10 @@ up() {
   write_ssh_config
   bridge_up
   for host in "${HOSTS[@]}"; do host_up "$host"; done
-  for host in "${HOSTS[@]:1}"; do engine_up "$host"; done
+  for host in "${COMPUTE[@]}"; do engine_up "$host"; done
   slurm_up
   sshd_up
-  for host in "${HOSTS[@]:1}"; do await "the engine of $host" engine_answers "$host"; done
+  for host in "${COMPUTE[@]}"; do await "the engine of $host" engine_answers "$host"; done
   await Slurm nodes_idle
   say "three hosts are up: $(on ctl sinfo -h -o '%N %t')"
 }
@@ -264,7 +270,7 @@ host_down() { # HOST
 cgroups_down() {
   local root host dir pids
   for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
-    for host in "${HOSTS[@]:1}"; do
+    for host in "${COMPUTE[@]}"; do
       dir=$root/$MARK-$host
       [ -d "$dir" ] || continue
       pids=$(find "$dir" -name cgroup.procs -exec cat {} + 2>/dev/null) || :
@@ -308,7 +314,7 @@ print_env() {
   for host in "${HOSTS[@]}"; do printf "export GANGWAY_CLUSTER_%s='%s'\n" "${host^^}" "$(address_of "$host")"; done
 }
 
-usage() { sed -n '4,10s/^#   //p' "$0"; }
+usage() { sed -n '5,11s/^#   //p' "$0"; }
 
 locked() {
   need_root "$@"
