@@ -33,6 +33,13 @@ address_of() { # HOST
   esac
 }
 
+# A network interface has 15 characters for its name.
+link_of() { # HOST
+  local address
+  address=$(address_of "$1")
+  printf '%s.%s\n' "$BRIDGE" "${address##*.}"
+}
+
 # --- hosts -----------------------------------------------------------------------------------
 
 # The process that holds a host's namespaces; empty when the host is down.
@@ -83,8 +90,8 @@ host_up() { # HOST
     sleep 0.05
   done
   [ -n "$pid" ] || die "host $host did not start: $(cat "$PLACE/log/$host.log")"
-  ip link add name "$BRIDGE-$host" type veth peer name eth0 netns "$pid"
-  ip link set dev "$BRIDGE-$host" master "$BRIDGE" up
+  ip link add name "$(link_of "$host")" type veth peer name eth0 netns "$pid"
+  ip link set dev "$(link_of "$host")" master "$BRIDGE" up
   on "$host" sh -c "ip link set lo up && ip addr add $address/24 dev eth0 && ip link set eth0 up && ip route add default via $NET.192.1"
   for user in "$TEST_USER" "$OTHER_USER"; do
     on "$host" install -d -m 0700 -o "$user" -g "$(id -g "$user")" "/run/user/$(id -u "$user")"
@@ -264,7 +271,7 @@ host_down() { # HOST
     kill -KILL "$pid" 2>/dev/null || :
   fi
   rm -f "$PLACE/$1.pid" "$PLACE/$1.pid.new"
-  ip link delete dev "$BRIDGE-$1" 2>/dev/null || :
+  ip link delete dev "$(link_of "$1")" 2>/dev/null || :
 }
 
 cgroups_down() {
