@@ -64,8 +64,8 @@ as() { # USER HOST COMMAND…
   home=$(getent passwd "$user" | cut -d: -f6)
   pid=$(holder_of "$host")
   [ -n "$pid" ] || die "host $host is down"
-  nsenter -t "$pid" -n -u -m -w"$home" -- setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups --inh-caps=-all \
-    env -i PATH="${GANGWAY_CLUSTER_PATH:-/usr/local/bin:/usr/bin:/bin}" HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
+  nsenter -t "$pid" -n -u -m -w/ -- setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups --inh-caps=-all \
+    env -C "$home" -i PATH="${GANGWAY_CLUSTER_PATH:-/usr/local/bin:/usr/bin:/bin}" HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
     TERM="${TERM:-dumb}" XDG_RUNTIME_DIR="/run/user/$(id -u "$user")" "$@"
 }
 
