@@ -44,10 +44,14 @@ const common = readdirSync(join(sources, "common"))
   .map((name) => join(sources, "common", name));
 const text = (value: string) => `"${value}"`;
 
+/** musl has none of the kernel's headers: those of this machine, behind its own (as the udiImage's recipe does it). */
+const multiarch = execFileSync("gcc", ["-print-multiarch"], { encoding: "utf8" }).trim();
+const kernelHeaders = ["-idirafter", "/usr/include", "-idirafter", `/usr/include/${multiarch}`];
+
 /** `program` is one of udiImage/src; `as` its name in build/siblings when it is built with other paths. */
 function sibling(program: string, defines: Record<string, string> = {}, as = program, always = false): string {
   const flags = Object.entries(defines).map(([name, value]) => `-D${name}=${value}`);
-  return compile(as, "musl-gcc", [`-I${sources}`, ...flags], [join(sources, `${program}.c`), ...common], always);
+  return compile(as, "musl-gcc", [`-I${sources}`, ...kernelHeaders, ...flags], [join(sources, `${program}.c`), ...common], always);
 }
 
 export function buildAll() {

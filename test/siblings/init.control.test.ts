@@ -165,7 +165,7 @@ describe("the control channel", () => {
     launcher.close();
     expect(await started.ended).toBe(137);
     expect(processesWith(marker)).toEqual([]);
-    expect(readdirSync(runDir).sort()).toEqual(["context", "id_ed25519.pub", "ssh", "sshd_config"]);
+    expect(readdirSync(runDir).sort()).toEqual(["agents", "context", "id_ed25519.pub", "report", "ssh", "sshd_config"]);
   });
 
   it("ends with its launcher also before the start and while held back", async () => {

@@ -237,8 +237,8 @@ describe("caps", () => {
   });
 
   it("waits, and neither spins nor dies, where no descriptor is left", async () => {
-    // 0 to 2, signals, run directory, ctl, the two listeners: the next would be number 8.
-    const { runDir, started } = await hold([], { rig: ["--pid", "--nofile", "8"] });
+    // 0 to 2, signals, run directory, ctl, report, the two listeners: the next would be number 9.
+    const { runDir, started } = await hold([], { rig: ["--pid", "--nofile", "9"] });
     const pid = await started.child();
     const client = byUnix(runDir);
     const ticks = () => {
@@ -307,7 +307,7 @@ describe("what init writes down", () => {
     const text = Object.entries(env).map(([name, value]) => `${name}=${value}\0`);
     expect(written.toString().split("\0").sort()).toEqual(text.join("").split("\0").sort());
     expect(readFileSync(join(runDir, "context"), "utf8")).toBe(`cwd=${process.cwd()}\0umask=0022\0pid=${pid}\0`);
-    expect(readdirSync(runDir).sort()).toEqual(["context", "ctl", "environ", "ssh", "sshd_config"]);
+    expect(readdirSync(runDir).sort()).toEqual(["agents", "context", "ctl", "environ", "report", "ssh", "sshd_config"]);
   });
 
   it("replaces what is there and follows no link", async () => {

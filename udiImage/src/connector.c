@@ -3,12 +3,24 @@
  * PATH, on which init of a job container listens, and hands the connected descriptor to ssh over its own
  * stdout, which ssh made a socket for that purpose (unix(7), SCM_RIGHTS). Then it is gone: no byte of the
  * session is ever copied. It works for paths of any length that open(2) takes.
+ *
+ * connector --stdio PATH: copies between its stdin and stdout and the socket, for a client on another machine that
+ * runs it here by an ssh of its own.
+ *
+ * The kernel says who listens (SO_PEERCRED): where the path lies in a place that others can make, somebody else's
+ * socket would see what is typed.
  */
 #include "common/common.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "connector_stdio.h"
 
 /* One byte must go along with the descriptor; OpenSSH's mm_receive_fd reads and drops it. */
 static int hand_over(int over, int fd)
@@ -37,24 +49,78 @@ static int hand_over(int over, int fd)
 	return sent == 1 ? 0 : -1;
 }
 
+/* Without waiting for longer than somebody wants it: -2 when stdin has ended first. */
+static int connect_while_wanted(const char *path)
+{
+	for (;;) {
+		struct pollfd input = { 0, POLLRDHUP, 0 };
+		int fd = unix_connect_as(path, SOCK_NONBLOCK);
+
+		if (fd >= 0 || errno != EAGAIN)
+			return fd;
+		/* A socket that is busy gives no sign when it is free again. */
+		if (poll(&input, 1, 20) > 0 && (input.revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)))
+			return -2;
+	}
+}
+
+__attribute__((noreturn))
+static void unreachable(const char *path)
+{
+	say("connector", "cannot reach the job's container at %.700s: %s%s", path, strerror(errno),
+	    errno == ENOENT || errno == ECONNREFUSED ? " (has the job ended?)" : "");
+	exit(1);
+}
+
+static void check_listener(int fd, const char *path)
+{
+	struct ucred listener;
+	socklen_t length = sizeof listener;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &length) < 0)
+		unreachable(path);
+	if (listener.uid == geteuid())
+		return;
+	say("connector", "who listens at %.700s is not you (uid %u) but uid %u: nothing is sent there", path,
+	    (unsigned)geteuid(), (unsigned)listener.uid);
+	exit(1);
+}
+
+static int copy_stdio(const char *path)
+{
+	int fd = connect_while_wanted(path);
+
+	if (fd == -2) {
+		say("connector", "the input ended before the job's container was reached");
+		return 1;
+	}
+	if (fd < 0)
+		unreachable(path);
+	check_listener(fd, path);
+	return relay_stdio(fd);
+}
+
+static int pass_descriptor(const char *path)
+{
+	int fd = unix_connect(path);
+
+	if (fd < 0)
+		unreachable(path);
+	check_listener(fd, path);
+	if (hand_over(1, fd) == 0)
+		return 0;
+	say("connector", "cannot hand the connection to ssh: %s%s", strerror(errno),
+	    errno == ENOTSOCK ? " (ProxyUseFdpass yes is needed)" : "");
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	fill_stdio();
-	if (argc != 2 || !*argv[1]) {
-		say("connector", "usage: connector PATH (as ProxyCommand, with ProxyUseFdpass yes)");
-		return 1;
-	}
-	int fd = unix_connect(argv[1]);
-
-	if (fd < 0) {
-		say("connector", "cannot reach the job's container at %s: %s%s", argv[1], strerror(errno),
-		    errno == ENOENT || errno == ECONNREFUSED ? " (has the job ended?)" : "");
-		return 1;
-	}
-	if (hand_over(1, fd) < 0) {
-		say("connector", "cannot hand the connection to ssh: %s%s", strerror(errno),
-		    errno == ENOTSOCK ? " (ProxyUseFdpass yes is needed)" : "");
-		return 1;
-	}
-	return 0;
+	if (argc == 3 && strcmp(argv[1], "--stdio") == 0 && *argv[2])
+		return copy_stdio(argv[2]);
+	if (argc == 2 && *argv[1] && *argv[1] != '-')
+		return pass_descriptor(argv[1]);
+	say("connector", "usage: connector PATH (as ProxyCommand, with ProxyUseFdpass yes) | connector --stdio PATH");
+	return 1;
 }

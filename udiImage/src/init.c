@@ -16,10 +16,17 @@
 #include "init_state.h"
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include "init_process.h"
 #include "init_record.h"
 #include "init_control.h"
+#include "init_connections.h"
+#include "init_report.h"
+#include "init_agents.h"
+#include "init_peer.h"
+#include "init_listen.h"
 #include "init_sessions.h"
 #include "init_command.h"
+#include "init_word.h"
 #include "init_end.h"
 
 static const char usage[] =
@@ -170,12 +177,13 @@ static long long linger_until = -1;	/* -1: not lingering; else the latest end */
 /* The command is over: is there a reason to stay? Strangers get no new chance to be one: TCP closes. */
 static void linger_or_finish(void)
 {
-	if (options.linger == LINGER_NONE || !session_count)
+	if (options.linger == LINGER_NONE || !connection_count)
 		finish(-1);
 	if (linger_until < 0) {
 		tcp_close();
 		linger_until = options.linger == LINGER_SESSIONS ? INT64_MAX : now_ms() + options.linger;
-		tell(1, "lingering %d", (int)session_count);
+		tell(1, "lingering %d", (int)connection_count);
+		say_to_terminals(WORD_LINGER);
 	}
 	if (now_ms() >= linger_until)
 		finish(-1);
@@ -210,52 +218,74 @@ static int sooner(long long now, long long moment, int timeout)
 	return timeout < 0 || left < timeout ? (int)left : timeout;
 }
 
+/* When something has to be looked at again, whatever happens. */
+static int next_timeout(long long up_at, int is_up)
+{
+	long long now = now_ms(), late = connections_kill_late(now);
+	int timeout = -1;
+
+	if (!is_up)
+		timeout = sooner(now, up_at, timeout);
+	if (linger_until >= 0)
+		timeout = sooner(now, linger_until, timeout);
+	if (accept_after > now)
+		timeout = sooner(now, accept_after, timeout);
+	if (late >= 0)
+		timeout = sooner(now, late, timeout);
+	return timeout;
+}
+
+enum { SIGNALS, CONTROL, EXEC_REPORT, REPORT, BY_UNIX, BY_TCP, FIRST_WAITING };
+
+/* What can happen, and waits for it. poll(2) skips what is negative. */
+static int wait_for_any(struct pollfd *wait, int timeout)
+{
+	int listening = accept_after <= now_ms();
+
+	wait[SIGNALS] = (struct pollfd){ signals, POLLIN, 0 };
+	wait[CONTROL] = (struct pollfd){ control, (short)(POLLIN | (queue_length ? POLLOUT : 0)), 0 };
+	wait[EXEC_REPORT] = (struct pollfd){ command.exec_report, POLLIN, 0 };
+	wait[REPORT] = (struct pollfd){ report, POLLIN, 0 };
+	wait[BY_UNIX] = (struct pollfd){ listening ? unix_listener : -1, POLLIN, 0 };
+	wait[BY_TCP] = (struct pollfd){ listening ? tcp_listener : -1, POLLIN, 0 };
+	for (size_t i = 0; i < waiting_count; i++)
+		wait[FIRST_WAITING + i] = (struct pollfd){ waiting[i].fd, POLLRDHUP, 0 };
+	return poll(wait, FIRST_WAITING + waiting_count, timeout);
+}
+
 __attribute__((noreturn))
 static void serve(void)
 {
+	static struct pollfd wait[FIRST_WAITING + MOST_WAITING_IN_ALL];
 	long long up_at = now_ms() + options.held_back;
 	int is_up = 0;
 
 	for (;;) {
-		long long now = now_ms();
-		int timeout = -1;
-
-		if (!is_up && now >= up_at) {
+		if (!is_up && now_ms() >= up_at) {
 			sessions_open();
 			is_up = 1;
 		}
 		act(is_up);
 		tell_sessions();
-
-		if (!is_up)
-			timeout = sooner(now, up_at, timeout);
-		if (linger_until >= 0)
-			timeout = sooner(now, linger_until, timeout);
-		if (accept_after > now)
-			timeout = sooner(now, accept_after, timeout);
-		int listening = accept_after <= now;
-		/* poll(2) skips what is negative. */
-		struct pollfd wait[] = {
-			{ signals, POLLIN, 0 },
-			{ control, (short)(POLLIN | (queue_length ? POLLOUT : 0)), 0 },
-			{ command.exec_report, POLLIN, 0 },
-			{ listening ? unix_listener : -1, POLLIN, 0 },
-			{ listening ? tcp_listener : -1, POLLIN, 0 },
-		};
-
-		if (poll(wait, sizeof wait / sizeof *wait, timeout) < 0)
+		if (accept_after <= now_ms())
+			waiting_start();
+		if (wait_for_any(wait, next_timeout(up_at, is_up)) < 0)
 			continue;
-		if (wait[1].revents & POLLOUT)
+		/* Before anything that changes who waits. */
+		waiting_drop_gone(wait + FIRST_WAITING);
+		if (wait[CONTROL].revents & POLLOUT)
 			control_flush();
-		if (wait[1].revents & (POLLIN | POLLHUP | POLLERR))
+		if (wait[CONTROL].revents & (POLLIN | POLLHUP | POLLERR))
 			control_read();
-		if (wait[2].revents && command.exec_report >= 0)
+		if (wait[EXEC_REPORT].revents && command.exec_report >= 0)
 			command_report_exec();
-		if (wait[0].revents)
+		if (wait[REPORT].revents)
+			reports_read(REPORTS_A_TURN);
+		if (wait[SIGNALS].revents)
 			read_signals();
-		if (wait[3].revents)
+		if (wait[BY_UNIX].revents)
 			sessions_accept(unix_listener, 0);
-		if (wait[4].revents)
+		if (wait[BY_TCP].revents)
 			sessions_accept(tcp_listener, 1);
 	}
 }

@@ -2,16 +2,25 @@
  * init: the control channel to the launcher. Lines of ASCII, see docs/internals.md, section 4.
  *
  * init never waits for the launcher: a launcher that is stopped must not stop the sessions. What the socket
- * does not take is kept here; of `sessions N` only the latest matters, so the room needed is bounded.
+ * does not take is kept here, QUEUE_MOST bytes of it. Of `sessions N` only the latest matters. A `login` or an
+ * `open` that is told has room put by for the `logout` or `close` that will follow: nothing the launcher has
+ * been told of stays open in its table for ever. What is not kept is counted, and told as `lost N`.
  */
 #include <poll.h>
 #include <stdarg.h>
 
 #define LINE_MAX_BYTES 1024
+#define QUEUE_MOST (1024 * 1024)
+#define QUEUE_FOR_THE_END (8 * LINE_MAX_BYTES)
+#define OWED_LOGOUT 72	/* `logout` and three numbers of 20 digits */
+#define OWED_CLOSE 48	/* `close` with one of 20, one of 10 and one of 3 */
 
 static int control = -1;
-static char queue[16 * LINE_MAX_BYTES];
-static size_t queue_length;
+static char queue_first[16 * LINE_MAX_BYTES];	/* what a launcher that reads never fills */
+static char *queue = queue_first;
+static size_t queue_room = sizeof queue_first, queue_from, queue_length;
+static size_t queue_owed;		/* room put by */
+static unsigned long lines_lost;
 static int sessions_to_tell = -1;
 
 /* What the launcher has asked for and is not done yet. */
@@ -19,63 +28,108 @@ static struct {
 	int go, end, gone;
 } asked;
 
+static void queue_empty(void)
+{
+	if (queue != queue_first)
+		free(queue);
+	queue = queue_first;
+	queue_room = sizeof queue_first;
+	queue_from = queue_length = 0;
+}
+
 static void control_flush(void)
 {
 	while (control >= 0 && queue_length) {
-		ssize_t sent = send(control, queue, queue_length, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t sent = send(control, queue + queue_from, queue_length, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0) {
 			/* A launcher that is gone is noticed by reading. */
 			if (errno != EAGAIN)
-				queue_length = 0;
+				queue_empty();
 			return;
 		}
+		queue_from += (size_t)sent;
 		queue_length -= (size_t)sent;
-		memmove(queue, queue + sent, queue_length);
 	}
+	if (!queue_length)
+		queue_empty();
+}
+
+/* Makes room for one more line and what is put by; 0 when there is none. The end's lines may use what is kept for them. */
+static int queue_make_room(size_t length, int urgent)
+{
+	size_t needed = queue_length + length + (urgent ? 0 : QUEUE_FOR_THE_END);
+
+	if (needed + (urgent ? 0 : queue_owed) > QUEUE_MOST)
+		return 0;
+	if (queue_from) {
+		memmove(queue, queue + queue_from, queue_length);
+		queue_from = 0;
+	}
+	if (needed <= queue_room)
+		return 1;
+	size_t room = queue_room * 2 < needed ? needed : queue_room * 2;
+	char *more = malloc(room);
+
+	if (!more)
+		return 0;
+	memcpy(more, queue, queue_length);
+	if (queue != queue_first)
+		free(queue);
+	queue = more;
+	queue_room = room;
+	return 1;
 }
 
 /*
- * Queues one line. Bytes that are not printable ASCII (a name of a file in an error) become '?', so that a
- * line is a line. When the queue is full the launcher has not read for long: what it can do without is lost,
- * the last two lines' worth of room is kept for the end (`urgent`).
+ * Queues one line and tells whether it could be kept. Bytes that are not printable ASCII (a name of a file in an
+ * error) become '?', so that a line is a line. `urgent` lines are those of the job's start and end, few and
+ * short: room for them is always kept.
  */
-static void control_put(int urgent, char *line, int length)
+static int control_put(int urgent, char *line, int length)
 {
 	if (control < 0 || length < 0)
-		return;
+		return 0;
 	if (length > LINE_MAX_BYTES - 1)
 		length = LINE_MAX_BYTES - 1;
 	for (int i = 0; i < length; i++)
 		if (line[i] < ' ' || line[i] > '~')
 			line[i] = '?';
 	line[length++] = '\n';
-	if (queue_length + (size_t)length + (urgent ? 0 : 4 * LINE_MAX_BYTES) > sizeof queue)
-		return;
-	memcpy(queue + queue_length, line, (size_t)length);
+	if (!queue_make_room((size_t)length, urgent)) {
+		lines_lost++;
+		return 0;
+	}
+	memcpy(queue + queue_from + queue_length, line, (size_t)length);
 	queue_length += (size_t)length;
 	control_flush();
+	return 1;
 }
 
 __attribute__((format(printf, 2, 3)))
-static void tell(int urgent, const char *format, ...)
+static int tell(int urgent, const char *format, ...)
 {
 	char line[LINE_MAX_BYTES + 1];
 	va_list values;
 
 	va_start(values, format);
-	control_put(urgent, line, vsnprintf(line, sizeof line, format, values));
+	int length = vsnprintf(line, sizeof line, format, values);
+
 	va_end(values);
+	return control_put(urgent, line, length);
 }
 
+/* What only matters as it is now, once the launcher has taken all that was before. */
 static void tell_sessions(void)
 {
-	if (sessions_to_tell < 0 || queue_length)
+	if (queue_length)
 		return;
-	tell(0, "sessions %d", sessions_to_tell);
-	sessions_to_tell = -1;
+	if (lines_lost && tell(0, "lost %lu", lines_lost))
+		lines_lost = 0;
+	if (sessions_to_tell >= 0 && !queue_length && tell(0, "sessions %d", sessions_to_tell))
+		sessions_to_tell = -1;
 }
 
 /* Waits until the launcher's socket has taken every line, or it is clear that it will not. */
@@ -135,10 +189,12 @@ static void control_connect(void)
 static void signal_command(int number, const union sigval *queued);
 static void terminal_size(int rows, int columns);
 static void command_continue(void);
+static void connections_revoke(uint64_t serial);
 
 static void control_line(char *line)
 {
 	int one, two, end = -1;
+	uint64_t serial;
 
 	if (strcmp(line, "go") == 0)
 		asked.go = 1;
@@ -150,6 +206,8 @@ static void control_line(char *line)
 		signal_command(one, NULL);
 	else if (sscanf(line, "winsize %d %d%n", &one, &two, &end) == 2 && end > 0 && !line[end])
 		terminal_size(one, two);
+	else if (strncmp(line, "revoke ", 7) == 0 && parse_unsigned(line + 7, &serial) == 0)
+		connections_revoke(serial);
 	/* Anything else is a newer launcher's. */
 }
 
@@ -172,7 +230,7 @@ static void control_read(void)
 			asked.gone = 1;
 			close(control);
 			control = -1;
-			queue_length = 0;
+			queue_empty();
 			return;
 		}
 		for (ssize_t i = 0; i < got; i++) {

@@ -3,24 +3,28 @@
  * clears what is left when init exits. Anywhere else it means our own descendants and nobody else: init is their
  * subreaper (prctl(2)), so each of them hangs from one of our children, whatever it has done to get away.
  */
-#include <dirent.h>
 #include <poll.h>
 
 #define HANGUP_MS 100	/* after TERM: interactive shells ignore that, and end at HUP */
 #define GRACE_MS 200	/* after TERM: then KILL */
 #define AFTER_KILL_MS 2000
+#define WORD_MS 50	/* for sshd to pass on the last word to a terminal */
 
 static void reap(void)
 {
-	int status;
+	int status, tidy = 0;
 	pid_t pid;
 
+	/* What an sshd told before it ended is of a connection only for as long as that is known. */
+	reports_read(REPORTS_AT_AN_END);
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
 		if (pid == command.pid)
 			command_changed(status);
-		else if (!WIFSTOPPED(status) && !WIFCONTINUED(status))
-			session_ended(pid);
+		else if (!WIFSTOPPED(status) && !WIFCONTINUED(status) && connection_ended(pid))
+			tidy = 1;
 	}
+	if (tidy)
+		agents_tidy();
 }
 
 static int anyone_left(void)
@@ -30,76 +34,6 @@ static int anyone_left(void)
 	siginfo_t skipped;
 
 	return waitid(P_ALL, 0, &skipped, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
-}
-
-struct process {
-	pid_t pid, parent;
-	int below_us;
-};
-
-/* pid and parent of a process that is not a zombie, from proc(5)'s stat: `PID (NAME) STATE PPID …`. */
-static int process_read(const char *name, struct process *process)
-{
-	char path[64], text[512];
-
-	process->pid = (pid_t)parse_number(name, 1, 0x7fffffff);
-	if (process->pid < 0)
-		return -1;
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)process->pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-
-	if (fd >= 0)
-		close(fd);
-	if (length <= 0)
-		return -1;
-	text[length] = 0;
-	/* A name may contain blanks and brackets; the last bracket is the one. */
-	char *after = strrchr(text, ')'), state;
-	int parent;
-
-	if (!after || sscanf(after + 1, " %c %d", &state, &parent) != 2 || state == 'Z' || state == 'X')
-		return -1;
-	process->parent = parent;
-	process->below_us = 0;
-	return 0;
-}
-
-static struct process *processes_read(size_t *count)
-{
-	DIR *list = opendir("/proc");
-	struct process *all = NULL, *more, one;
-	struct dirent *entry;
-	size_t room = 0;
-
-	*count = 0;
-	while (list && (entry = readdir(list))) {
-		if (process_read(entry->d_name, &one) < 0)
-			continue;
-		if (*count == room) {
-			room = room ? room * 2 : 256;
-			more = realloc(all, room * sizeof *all);
-			if (!more)
-				break;
-			all = more;
-		}
-		all[(*count)++] = one;
-	}
-	if (list)
-		closedir(list);
-	return all;
-}
-
-/* A /proc of another pid namespace would have us signal strangers. */
-static int proc_is_ours(void)
-{
-	char self[16];
-	ssize_t length = readlink("/proc/self", self, sizeof self - 1);
-
-	if (length <= 0)
-		return 0;
-	self[length] = 0;
-	return parse_number(self, 1, 0x7fffffff) == getpid();
 }
 
 static void signal_descendants(int number)
@@ -135,8 +69,8 @@ static void signal_everyone(int number)
 		/* What we know without /proc: the command's group and the sessions. */
 		if (command.pid)
 			kill(-command.pid, number);
-		for (size_t i = 0; i < session_count; i++)
-			kill(sessions[i].pid, number);
+		for (size_t i = 0; i < connection_count; i++)
+			kill(connections[i].pid, number);
 	}
 }
 
@@ -188,9 +122,13 @@ static void finish(int code)
 	int alone = control < 0 && !asked.gone;
 
 	sessions_close();
+	if (say_to_terminals(WORD_CUT))
+		wait_until(now_ms() + WORD_MS);
 	end_everyone();
 	control_drain();
 	if (alone)
 		record_remove();
+	if (alone)
+		agents_remove();
 	exit(code >= 0 ? code : command.code);
 }

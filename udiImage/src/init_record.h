@@ -116,6 +116,7 @@ static void record_remove(void)
 	if (run_dir < 0)
 		return;
 	unlinkat(run_dir, "ssh", 0);
+	unlinkat(run_dir, "report", 0);
 	unlinkat(run_dir, "environ", 0);
 	unlinkat(run_dir, "context", 0);
 }

@@ -51,6 +51,7 @@ static struct {
 	pid_t pid;		/* 0: not started, or ended and reaped */
 	int begun, ended;
 	int code;		/* exit code, 128+n for a signal */
+	int killed_by;		/* that signal; 0: it exited */
 	int exec_report;	/* pipe that tells how exec went; -1 when that is known */
 } command = { .exec_report = -1 };
 

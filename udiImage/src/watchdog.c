@@ -1,5 +1,5 @@
 /*
- * watchdog --socket ENGINE_SOCKET --job-dir DIR [--uid UID --gid GID] NAME...
+ * watchdog --socket ENGINE_SOCKET --job-dir DIR [--uid UID --gid GID] [--launcher TEXT] [--also FILE]... NAME...
  *
  * Clears up behind a launcher that was killed: it cannot do that itself, and a container that was created and
  * not started, or the keys of a job on the host, would stay. The launcher starts it with a pipe as stdin. A byte
@@ -8,8 +8,11 @@
  * that none comes any more (the launcher's request to create one may still be under way in the engine when
  * the launcher is dead).
  *
+ * Meanwhile another launcher may have started a job of the same name. With --launcher only what bears that text is
+ * touched: containers by their label `gangway.launcher`, the directory by its file `launcher`.
+ *
  * It is in a session of its own, ignores what can be ignored and holds nothing of its launcher open.
- * Sources: Docker Engine API 1.41 (ContainerDelete), openat(2), unlinkat(2), symlink(7), credentials(7).
+ * Sources: Docker Engine API 1.41 (ContainerInspect, ContainerDelete), RFC 9112, openat(2), unlinkat(2), symlink(7), credentials(7).
  */
 #include "common/common.h"
 
@@ -40,170 +43,22 @@
 #define PAUSE_MS 50			/* after the first round of a kind, doubled with each further one */
 #endif
 #define CLEAN_ROUNDS 6			/* they spread over three seconds */
-#define MOST_MOVES 1000000		/* somebody who nests directories faster than we lift them has to stop */
-#define AT_ONCE 16			/* requests under way at a time */
+
+#define MOST_ALSO 8
 
 static struct {
 	const char *engine, *directory;
+	const char *launcher;	/* NULL: whatever bears the names is ours */
+	const char *also[MOST_ALSO];
+	size_t also_count;
 	long long uid, gid;
 	char **names;
 } options = { .uid = -1, .gid = -1 };
 
-/* ---- the job's directory ---- */
+#include "watchdog_files.h"
+#include "watchdog_engine.h"
 
-/*
- * Opens a directory to empty it, without ever following a link, and without entering another file
- * system. A directory that forbids it is the job user's own, so it is made to allow it first.
- */
-static int open_directory(int parent, const char *name, dev_t device)
-{
-	int handle = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd = -1;
-	struct stat facts;
-	char path[64];
-
-	if (handle < 0)
-		return -1;
-	if (fstat(handle, &facts) == 0 && (!device || facts.st_dev == device)) {
-		snprintf(path, sizeof path, "/proc/self/fd/%d", handle);
-		if ((facts.st_mode & 0700) != 0700)
-			chmod(path, 0700);
-		fd = openat(handle, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
-	close(handle);
-	return fd;
-}
-
-/*
- * Empties a directory. A directory within `sub` is moved up into `top` instead of being entered, so neither the
- * stack nor the number of descriptors depends on how deep somebody has nested them. Tells how many entries went.
- */
-static unsigned long empty_directory(int top, int sub, dev_t device)
-{
-	static unsigned long moved;
-	unsigned long done = 0;
-	DIR *list = fdopendir(dup(sub));
-	struct dirent *entry;
-
-	if (!list)
-		return 0;
-	rewinddir(list);
-	while ((entry = readdir(list))) {
-		const char *name = entry->d_name;
-		char fresh[32];
-
-		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-			continue;
-		if (unlinkat(sub, name, 0) == 0) {
-			done++;
-			continue;
-		}
-		if (errno != EISDIR && errno != EPERM)
-			continue;
-		int below = open_directory(sub, name, device);
-
-		if (below < 0)
-			continue;
-		if (sub == top)
-			done += empty_directory(top, below, device);
-		snprintf(fresh, sizeof fresh, ".gone-%lu", moved);
-		if (unlinkat(sub, name, AT_REMOVEDIR) == 0)
-			done++;
-		else if (sub != top && moved++ < MOST_MOVES && renameat(sub, name, top, fresh) == 0)
-			done++;
-		close(below);
-	}
-	closedir(list);
-	return done;
-}
-
-/* Each pass lifts nested directories by one level; the passes end when there is nothing left that can be done. */
-static void remove_directory(const char *path)
-{
-	unsigned long done;
-
-	do {
-		struct stat facts;
-		int top = open_directory(AT_FDCWD, path, 0);
-
-		if (top < 0 || fstat(top, &facts) < 0) {
-			/* A link in its place: that goes, not what it points to. */
-			unlink(path);
-			return;
-		}
-		done = empty_directory(top, top, facts.st_dev);
-		close(top);
-	} while (rmdir(path) < 0 && errno == ENOTEMPTY && done);
-}
-
-/* As the job's user: root removing files in a directory that a user can change is how links become weapons. */
-static void remove_job_directory(void)
-{
-	struct stat facts;
-
-	if (lstat(options.directory, &facts) < 0 && errno == ENOENT)
-		return;
-	pid_t child = fork();
-
-	if (child == 0) {
-		gid_t gid = (gid_t)options.gid;
-
-		if (geteuid() == 0 && options.uid > 0 &&
-		    (setgroups(1, &gid) < 0 || setresgid(gid, gid, gid) < 0 ||
-		     setresuid((uid_t)options.uid, (uid_t)options.uid, (uid_t)options.uid) < 0))
-			_exit(1);
-		remove_directory(options.directory);
-		_exit(0);
-	}
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
-/* ---- the engine ---- */
-
-/* Sends one request; the connection its answer will come over, -1 when the engine is not there. */
-static int ask_removal(const char *name)
-{
-	char request[512];
-	int fd = unix_connect(options.engine);
-	int length = snprintf(request, sizeof request, "DELETE /containers/%s?force=1&v=1 HTTP/1.1\r\n"
-			      "Host: gangway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", name);
-
-	if (fd < 0)
-		return -1;
-	if (send(fd, request, (size_t)length, MSG_NOSIGNAL) == length)
-		return fd;
-	close(fd);
-	return -1;
-}
-
-/* The answer's status, 0 when there is none. */
-static int read_status(int fd)
-{
-	char answer[256];
-	size_t length = 0;
-	int status = 0;
-	long long until = now_ms() + ANSWER_MS;
-
-	while (length < sizeof answer - 1) {
-		struct pollfd wait = { fd, POLLIN, 0 };
-		long long left = until - now_ms();
-
-		if (left <= 0 || poll(&wait, 1, (int)left) <= 0)
-			break;
-		ssize_t got = recv(fd, answer + length, sizeof answer - 1 - length, 0);
-
-		if (got <= 0)
-			break;
-		length += (size_t)got;
-		answer[length] = 0;
-		if (strchr(answer, '\n'))
-			break;
-	}
-	answer[length] = 0;
-	if (!strchr(answer, '\n') || sscanf(answer, "HTTP/1.%*1d %3d", &status) != 1)
-		return 0;
-	return status;
-}
+/* ---- the containers ---- */
 
 struct round {
 	int answered;	/* the engine said anything */
@@ -230,15 +85,14 @@ static struct round ask_all(void)
 	struct round round = { 0, 0, 1 };
 
 	for (char **name = options.names; *name; ) {
-		int fds[AT_ONCE], count = 0;
+		int status[AT_ONCE], count = 0;
 
-		for (; *name && count < AT_ONCE; name++)
-			fds[count++] = ask_removal(*name);
-		for (int i = 0; i < count; i++) {
-			judge(&round, fds[i] < 0 ? 0 : read_status(fds[i]));
-			if (fds[i] >= 0)
-				close(fds[i]);
-		}
+		while (name[count] && count < AT_ONCE)
+			count++;
+		engine_remove(name, count, status);
+		for (int i = 0; i < count; i++)
+			judge(&round, status[i]);
+		name += count;
 	}
 	return round;
 }
@@ -313,6 +167,26 @@ static long long id_option(const char *value)
 	return id;
 }
 
+/* Nothing that JSON would write in another way. */
+static const char *launcher_option(const char *value)
+{
+	size_t length = strlen(value);
+
+	if (!length || length > 400 ||
+	    strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:@+-") != length)
+		misused("not a launcher's name: ", value);
+	return value;
+}
+
+static void add_also(const char *value)
+{
+	if (*value != '/')
+		misused("--also needs an absolute path: ", value);
+	if (options.also_count == MOST_ALSO)
+		misused("too many of --also: ", value);
+	options.also[options.also_count++] = value;
+}
+
 static void read_options(char **arguments)
 {
 	for (; *arguments && arguments[0][0] == '-'; arguments += 2) {
@@ -324,6 +198,10 @@ static void read_options(char **arguments)
 			options.engine = value;
 		else if (strcmp(*arguments, "--job-dir") == 0)
 			options.directory = value;
+		else if (strcmp(*arguments, "--launcher") == 0)
+			options.launcher = launcher_option(value);
+		else if (strcmp(*arguments, "--also") == 0)
+			add_also(value);
 		else if (strcmp(*arguments, "--uid") == 0)
 			options.uid = id_option(value);
 		else if (strcmp(*arguments, "--gid") == 0)
@@ -337,7 +215,7 @@ static void read_options(char **arguments)
 			misused("not a container's name: ", *arguments);
 	if (!options.engine || *options.engine != '/')
 		misused("--socket needs an absolute path", "");
-	if (!options.directory || *options.directory != '/')
+	if (!options.directory || *options.directory != '/' || strlen(options.directory) > 4095)
 		misused("--job-dir needs an absolute path", "");
 	if ((options.uid < 0) != (options.gid < 0))
 		misused("--uid and --gid go together", "");
@@ -387,6 +265,8 @@ int main(int argc, char **argv)
 	let_go();
 	if (launcher_said_goodbye())
 		return 0;
+	/* Once: the next launcher's files may be there in a moment. */
+	as_user(remove_also);
 	remove_job_directory();
 	remove_containers();
 	/* The launcher's last deed may have been to make it. */

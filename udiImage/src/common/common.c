@@ -129,6 +129,11 @@ int write_all(int fd, const void *data, size_t length)
 
 int unix_connect(const char *path)
 {
+	return unix_connect_as(path, 0);
+}
+
+int unix_connect_as(const char *path, int flags)
+{
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int handle = -1;
 
@@ -141,7 +146,7 @@ int unix_connect(const char *path)
 			return -1;
 		snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", handle);
 	}
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	int failed = 0;
 
 	if (fd >= 0) {
@@ -180,4 +185,23 @@ long long parse_number(const char *text, long long least, long long most)
 	if (errno || *rest || number < least || number > most)
 		return -1;
 	return number;
+}
+
+int parse_unsigned(const char *text, uint64_t *number)
+{
+	uint64_t value = 0;
+
+	if (!*text || (*text == '0' && text[1]))
+		return -1;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9')
+			return -1;
+		uint64_t digit = (uint64_t)(*text - '0');
+
+		if (value > (UINT64_MAX - digit) / 10)
+			return -1;
+		value = value * 10 + digit;
+	}
+	*number = value;
+	return 0;
 }

@@ -10,6 +10,7 @@
 #endif
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #ifndef RUN_DIR
@@ -45,11 +46,15 @@ int write_all(int fd, const void *data, size_t length);
 
 /* Connects to a unix socket, whatever the length of its path (sun_path holds 107 bytes). */
 int unix_connect(const char *path);
+/* The same with SOCK_NONBLOCK as flags: EAGAIN when nobody has taken the connections before this one yet. */
+int unix_connect_as(const char *path, int flags);
 
 /* Milliseconds of a clock that nobody sets. */
 long long now_ms(void);
 
 /* A whole number in [least, most], nothing before or after it; -1 when it is not one. */
 long long parse_number(const char *text, long long least, long long most);
+/* The same for what needs all of 64 bits, without leading zeros; 0 when it is one, else -1. */
+int parse_unsigned(const char *text, uint64_t *number);
 
 #endif
