@@ -4,14 +4,27 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import { buildAll, buildSession, cleanUp, makeDirectory, Started, sessionRunDir, sftpServer } from "./helpers.ts";
+import {
+  buildAll,
+  buildSession,
+  cleanUp,
+  isAlive,
+  makeDirectory,
+  Started,
+  sessionRunDir,
+  sftpServer,
+  until,
+} from "./helpers.ts";
 
 const { rig, witness } = buildAll();
 const session = buildSession();
@@ -55,7 +68,10 @@ async function environmentOf(env: NodeJS.ProcessEnv = bySshd): Promise<string[]>
   return out.slice(0, -1).split("\0");
 }
 
-const ssh = ["SSH_CLIENT=10.0.0.1 1 2", "SSH_CONNECTION=10.0.0.1 1 10.0.0.2 2"];
+const connection = ["SSH_CLIENT=10.0.0.1 1 2", "SSH_CONNECTION=10.0.0.1 1 10.0.0.2 2"];
+/** No pid in the context: this node has no command. */
+const noCommand = "_CONDOR_JOB_PIDS=";
+const ssh = [...connection, noCommand];
 
 describe("the environment", () => {
   it("is the job's, record for record, and what sshd says of the connection", async () => {
@@ -93,9 +109,10 @@ describe("the environment", () => {
     expect(await environmentOf({ ...bySshd, LANG: "fr_FR", LAN: "z" })).toEqual([
       "A=1",
       "LANGUAGE=x",
-      ...ssh,
+      ...connection,
       "LANG=fr_FR",
       "LAN=z",
+      noCommand,
     ]);
   });
 
@@ -188,6 +205,182 @@ describe("the shell", () => {
     expect((await enter(["-c", "exit 255"], { ...bySshd, SHELL: "/bin/sh" })).code).toBe(255);
     const started = new Started(rig, ["--", session, "-c", "kill -9 $$"], { env: { ...bySshd, SHELL: "/bin/sh" } });
     expect(await started.ended).toBe(137);
+  });
+});
+
+describe("the job's processes", () => {
+  const pidsOf = async (): Promise<string | undefined> =>
+    (await environmentOf()).find((one) => one.startsWith("_CONDOR_JOB_PIDS="))?.split("=")[1];
+  const started = new Set<number>();
+  afterEach(() => {
+    for (const pid of started) process.kill(pid, "SIGKILL");
+    started.clear();
+  });
+  /** A command whose every process prints its pid, and lastly `ready`. */
+  const start = async (script: string, argument = "") => {
+    const file = join(makeDirectory(), "command");
+    writeFileSync(file, script);
+    const command = new Started("/bin/sh", [file, argument]);
+    await command.says("ready\n");
+    const printed = command.out().split("\n").slice(0, -2);
+    for (const pid of printed) started.add(Number(pid));
+    return { command, printed };
+  };
+  const descend = `echo $$; if [ $1 = 0 ]; then echo ready; exec sleep 60; fi; sh "$0" $(($1 - 1)) & wait`;
+
+  it("are the command's, its children's and their children's, in this order", async () => {
+    const { command, printed } = await start(descend, "3");
+    expect(printed).toHaveLength(4);
+    writeJob([], { pid: String(command.pid) });
+    expect(await pidsOf()).toBe(printed.slice(0, 3).join(" "));
+  });
+
+  it("are 64 at most", async () => {
+    const { command } = await start(
+      "i=0; while [ $i -lt 80 ]; do sleep 60 & echo $!; i=$((i+1)); done; echo $$; echo ready; wait",
+    );
+    writeJob([], { pid: String(command.pid) });
+    expect((await pidsOf())?.split(" ")).toHaveLength(64);
+  });
+
+  it("are none when the command has ended, or the number is another's by now", async () => {
+    const { command, printed } = await start(descend, "1");
+    writeJob([], { pid: String(command.pid) });
+    expect(await pidsOf()).toBe(printed.join(" "));
+    // What was not started by whoever started us is not the command.
+    writeJob([], { pid: printed[1] ?? "" });
+    expect(await pidsOf()).toBe("");
+    writeJob([], { pid: String(command.pid) });
+    process.kill(command.pid, "SIGKILL");
+    started.delete(command.pid);
+    await until("it is gone", () => !isAlive(command.pid));
+    expect(await pidsOf()).toBe("");
+  });
+
+  it.each(["", "0", "-1", "1x", "99999999999999999999", "1 2"])("are none where the pid is none: %j", async (pid) => {
+    writeJob([], { pid });
+    expect(await pidsOf()).toBe("");
+  });
+
+  it("are what we say, whatever the job or the client says", async () => {
+    writeJob(["_CONDOR_JOB_PIDS=1 2 3"]);
+    const env = await environmentOf({ ...bySshd, _CONDOR_JOB_PIDS: "4" });
+    expect(env.filter((one) => one.startsWith("_CONDOR"))).toEqual([noCommand]);
+  });
+});
+
+describe("the agent", () => {
+  const agents = join(sessionRunDir, "agents");
+  const link = join(sessionRunDir, "agent.sock");
+  const open: Server[] = [];
+  beforeEach(() => {
+    mkdirSync(agents);
+    writeJob(["SSH_AUTH_SOCK=/of/the/job"]);
+  });
+  afterEach(() => {
+    for (const server of open.splice(0)) server.close();
+  });
+  const listen = (path: string) =>
+    new Promise<string>((done) => {
+      const server = createServer();
+      open.push(server);
+      server.listen(path, () => {
+        done(path);
+      });
+    });
+  const agentOf = async (given: string) =>
+    (await environmentOf({ ...bySshd, SSH_AUTH_SOCK: given })).find((one) => one.startsWith("SSH_AUTH_SOCK="));
+
+  it("has one name in all sessions, which is that of the newest", async () => {
+    const first = await listen(join(agents, "agent.1"));
+    expect(await agentOf(first)).toBe(`SSH_AUTH_SOCK=${link}`);
+    expect(readlinkSync(link)).toBe(first);
+    const second = await listen(join(agents, "agent.2"));
+    expect(await agentOf(second)).toBe(`SSH_AUTH_SOCK=${link}`);
+    expect(readlinkSync(link)).toBe(second);
+    expect(readdirSync(sessionRunDir).sort()).toEqual(["agent.sock", "agents", "context", "environ"]);
+  });
+
+  it("is the client's affair where sshd made none", async () => {
+    const elsewhere = await listen(join(makeDirectory(), "agent.1"));
+    const deeper = join(agents, "deeper");
+    mkdirSync(deeper);
+    const within = await listen(join(deeper, "agent.1"));
+    writeFileSync(join(agents, "file"), "");
+    symlinkSync(elsewhere, join(agents, "link"));
+    const others = [
+      elsewhere,
+      within,
+      join(agents, "file"),
+      join(agents, "link"),
+      join(agents, "none"),
+      `${agents}/..`,
+    ];
+    for (const given of others) expect(await agentOf(given)).toBe(`SSH_AUTH_SOCK=${given}`);
+    expect(existsSync(link)).toBe(false);
+  });
+
+  it("keeps its own name where the link cannot be made", async () => {
+    const first = await listen(join(agents, "agent.1"));
+    mkdirSync(join(link, "taken"), { recursive: true });
+    expect(await agentOf(first)).toBe(`SSH_AUTH_SOCK=${first}`);
+    expect(readdirSync(sessionRunDir).sort()).toEqual(["agent.sock", "agents", "context", "environ"]);
+  });
+
+  it("is the job's in a session without one", async () => {
+    expect(await environmentOf()).toContain("SSH_AUTH_SOCK=/of/the/job");
+  });
+});
+
+describe("the welcome", () => {
+  const named = ["GANGWAY_JOB_ID=1234", "GANGWAY_NODE=node1"];
+  /** What a session prints on a terminal before its shell does; `name` is the shell's argv[0]. */
+  const onTerminal = async (name = "-bash", args: string[] = [], env: NodeJS.ProcessEnv = bySshd) => {
+    const program = ["/bin/bash", "-c", 'exec -a "$@"', "bash", name, session, ...args];
+    const started = new Started(rig, ["--tty", "--", ...program], { env });
+    expect(await started.ended).toBe(0);
+    expect(started.out()).toContain(`${name}\r\n`);
+    return started.out().split(`${name}\r\n`)[0];
+  };
+
+  it("names node and job, and on the head the command's pids", async () => {
+    writeJob(named);
+    expect(await onTerminal()).toBe("Welcome to node1 of job 1234!\r\n");
+    const command = new Started("/bin/sleep", ["60"]);
+    writeJob(named, { pid: String(command.pid) });
+    expect(await onTerminal()).toBe(
+      `Welcome to node1 of job 1234!\r\nThe job's command runs with pid(s) ${command.pid}.\r\n`,
+    );
+  });
+
+  it("is for a login shell on a terminal alone", async () => {
+    writeJob(named);
+    expect(await onTerminal("bash")).toBe("");
+    expect(await onTerminal("bash", ["-c", "arguments"])).toBe("");
+    expect((await enter([], bySshd, "-bash")).out).toBe("-bash\ncwd=/usr\numask=0022\n");
+  });
+
+  it("is not for whoever has a .hushlogin, in the job's home", async () => {
+    const home = makeDirectory();
+    writeFileSync(join(home, ".hushlogin"), "");
+    writeJob([...named, `HOME=${home}`]);
+    expect(await onTerminal()).toBe("");
+    writeJob([...named, "HOME=/nonexistent"]);
+    expect(await onTerminal("-bash", [], { ...bySshd, HOME: home })).toContain("Welcome");
+  });
+
+  it("is none where there is no job", async () => {
+    writeJob(["GANGWAY_JOB_ID="]);
+    expect(await onTerminal("-bash", [], { ...bySshd, GANGWAY_JOB_ID: "of the client" })).toBe("");
+    rmSync(join(sessionRunDir, "environ"));
+    expect(await onTerminal()).toBe("");
+  });
+
+  it("cannot command the terminal, and has an end", async () => {
+    writeJob(["GANGWAY_JOB_ID=a\x1b[2Jb\n\x9bü", "GANGWAY_NODE=\x07\x7f"]);
+    expect(await onTerminal()).toBe("Welcome to ?? of job a?[2Jb?????!\r\n");
+    writeJob([`GANGWAY_JOB_ID=${"j".repeat(5000)}`, `GANGWAY_NODE=${"n".repeat(5000)}`]);
+    expect(await onTerminal()).toMatch(/^Welcome to n{200,300} of job j{200,600}!\r\n$/);
   });
 });
 

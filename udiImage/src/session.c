@@ -1,8 +1,8 @@
 /*
  * session: what sshd executes in place of the account's shell (patch session-entry). It makes the session
  * like the job: environment, working directory and umask as init wrote them down when the container started,
- * then becomes the account's shell. Its arguments are the shell's: `-NAME` alone for a login shell,
- * `NAME -c COMMAND` for a command.
+ * tells of the job's command and agent, then becomes the account's shell. Its arguments are the shell's: `-NAME`
+ * alone for a login shell, `NAME -c COMMAND` for a command.
  *
  * It runs unprivileged, as the job's user. What it reads was written by init and can be changed by nobody but
  * that user; nothing it cannot read stops a session.
@@ -25,6 +25,10 @@
 #endif
 
 extern char **environ;
+
+#include "session_agent.h"
+#include "session_pids.h"
+#include "session_greeting.h"
 
 /* The whole of a file that belongs to us, with a NUL behind it; NULL when there is none. */
 static char *read_own(const char *path, size_t *length)
@@ -95,13 +99,12 @@ static int overridden(const char *variable)
 }
 
 /*
- * The job's environment in its own order, minus what the session has another value for, then the session's.
- * Without a job's environment sshd's stays as it is.
+ * The job's environment (`text`) in its own order, minus what the session has another value for, then the
+ * session's. Without a job's environment sshd's stays as it is.
  */
-static char **merged_environment(void)
+static char **merged_environment(char *text, size_t length)
 {
-	size_t length, count = 1;
-	char *text = read_own(RUN_DIR "/environ", &length);
+	size_t count = 1;
 
 	if (!text)
 		return environ;
@@ -131,7 +134,8 @@ static const char *value_of(char **variables, const char *name)
 	return NULL;
 }
 
-static const char *context_value(char *text, size_t length, const char *key)
+/* Of `key=value` records, such as init's context and the job's environment. */
+static const char *record_value(char *text, size_t length, const char *key)
 {
 	for (char *record = NULL; (record = next_record(text, length, record));)
 		if (same_name(record, key) && record[name_length(record)] == '=')
@@ -206,10 +210,18 @@ static int run_shell(const char *shell, char **argv, char **variables, int renam
 	return errno;
 }
 
+/* A person at a terminal: a program that reads what we print is never told anything. */
+static int is_login(int argc, char **argv)
+{
+	return argc == 1 && argv[0][0] == '-' && isatty(0) && isatty(1);
+}
+
 int main(int argc, char **argv)
 {
 	char no_name[] = "-sh", *no_arguments[] = { no_name, NULL };
-	size_t length;
+	char pids[JOB_PIDS_MAX * 12];
+	pid_t processes[JOB_PIDS_MAX];
+	size_t length, job_length;
 
 	signals_default();
 	signals_unblock_all();
@@ -218,13 +230,27 @@ int main(int argc, char **argv)
 	if (argc < 1)
 		argv = no_arguments;
 
-	char **variables = merged_environment();
+	char *job = read_own(RUN_DIR "/environ", &job_length);
 	char *context = read_own(RUN_DIR "/context", &length);
+
+	print_pids(pids, processes, job_pids(record_value(context, length, "pid"), processes));
+	if (job) {
+		/* HTCondor's name for it, which its users' scripts know. */
+		setenv("_CONDOR_JOB_PIDS", pids, 1);
+		use_stable_agent();
+	}
+	char **variables = merged_environment(job, job_length);
 	const char *shell = getenv("SHELL");
 
-	restore_umask(context_value(context, length, "umask"));
-	restore_directory(context_value(context, length, "cwd"), value_of(variables, "HOME"), getenv("HOME"));
+	restore_umask(record_value(context, length, "umask"));
+	restore_directory(record_value(context, length, "cwd"), value_of(variables, "HOME"), getenv("HOME"));
 
+	if (is_login(argc, argv) && !hushed(value_of(variables, "HOME"))) {
+		const char *id = record_value(job, job_length, "GANGWAY_JOB_ID");
+
+		if (id && *id)
+			welcome(record_value(job, job_length, "GANGWAY_NODE"), id, pids);
+	}
 	if (argc == 3 && strcmp(argv[1], "-c") == 0)
 		run_sftp_server(argv[2], variables);
 	int reason = ENOENT;
