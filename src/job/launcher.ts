@@ -14,6 +14,7 @@ import { JobAuthority, type Member } from "./membership.ts";
 import { checkMounted, type Expected, expectMounts } from "./mounted.ts";
 import { checkImageVolumes, checkVolume, placesOfTheUser } from "./mounts.ts";
 import { JobNode, type UpReport } from "./node.ts";
+import { JobOwnerService } from "./owner-service.ts";
 import { OwnerSocket } from "./owner-socket.ts";
 import {
   checkArchitecture,
@@ -72,6 +73,7 @@ export class Launcher {
   readonly #acting: boolean;
   readonly #terminal: Terminal;
   readonly #interrupt = new AbortController();
+  readonly #service: JobOwnerService;
   #nodes: JobNode[] = [];
   /** Requests that make containers and may still be under way when the launch is given up. */
   #making: Promise<unknown>[] = [];
@@ -90,6 +92,7 @@ export class Launcher {
     this.#context = context;
     this.#terminal = new Terminal(context.udiImage);
     this.#directory = new JobDirectory(context.runBase, spec.id, context.identity);
+    this.#service = new JobOwnerService(spec.sshd, (signal, graceMs) => this.#stop(signal, graceMs));
     this.#acting = process.geteuid?.() !== context.identity.uid;
   }
 
@@ -175,9 +178,7 @@ export class Launcher {
     try {
       this.#directory.create(allocation.nodes.length);
       this.#created = true;
-      ownerSocket = this.#directory.as(
-        () => new OwnerSocket(this.#directory.launcherSocket, (request) => this.#stop(request.signal, request.graceMs)),
-      );
+      ownerSocket = this.#directory.as(() => new OwnerSocket(this.#directory.launcherSocket, this.#service));
       exitCode = await this.#lifeOf(planning);
       return exitCode;
     } finally {
@@ -271,7 +272,10 @@ export class Launcher {
     const members = await reports;
     await this.#checkMounts(expected);
     // And while the sshds start: an sshd reads its certificate later than it says its banner.
-    authority?.admit(members, this.#directory);
+    if (authority !== undefined) {
+      authority.admit(members, this.#directory);
+      this.#service.open({ authority, nodes: this.#nodes, directory: this.#directory, limits: plan.spec.keys });
+    }
     writeRecord(
       plan,
       members,

@@ -59,6 +59,14 @@ export interface JobSpec {
   /** Milliseconds by which a node opens its sockets late, by node name: the barrier is tested with it. */
   readonly heldBack: Readonly<Record<string, number>>;
   readonly shell?: string;
+  readonly keys: KeyLimits;
+}
+
+/** How long a key that the owner brings is signed for. */
+export interface KeyLimits {
+  /** Where nothing else is asked for. */
+  readonly usualMs: number;
+  readonly mostMs: number;
 }
 
 export interface EnvironmentSpec {
