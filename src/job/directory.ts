@@ -1,4 +1,14 @@
-import { chmodSync, constants, ftruncateSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  constants,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import { GangwayError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
@@ -69,6 +79,11 @@ export class JobDirectory {
         chmodSync(path, mode);
       }
     });
+  }
+
+  /** Gives a file of the job's own directory another name, at once. */
+  rename(from: string, to: string): void {
+    this.#filing(() => renameSync(join(this.path, from), join(this.path, to)));
   }
 
   /** Writes over a file in place: the inode stays, so that a container that has it mounted sees the new content. */

@@ -280,6 +280,7 @@ export class Launcher {
       plan,
       members,
       this.#nodes.map((node) => node.container),
+      authority?.publicKey,
       this.#directory,
     );
     await Promise.all(banners);

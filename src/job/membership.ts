@@ -4,6 +4,7 @@ import { signCertificate } from "../udi/certificates.ts";
 import { hostsAppendix } from "../udi/hosts.ts";
 import { type Authority, generateAuthority, generateKeyPair } from "../udi/keys.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
+import { jobHost } from "../udi/names.ts";
 import { renderRevocationList } from "../udi/revocation.ts";
 import { renderJobConfig, renderKitConfig } from "../udi/ssh-config.ts";
 import type { JobDirectory } from "./directory.ts";
@@ -116,7 +117,7 @@ export class JobAuthority {
         connector: join(udiImage, "libexec/connector"),
         nodes: spec.allocation.nodes.map((node) => ({
           names: namesOf(spec, node).slice(1),
-          principal: `${node.name}.${spec.id}.job`,
+          principal: jobHost({ job: spec.id, node: node.name }),
           socket: join(directory.node(node.index), "ssh"),
         })),
       }),
