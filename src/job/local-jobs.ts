@@ -4,6 +4,7 @@ import { JobError, STATUS } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { isJobId, jobHost } from "../udi/names.ts";
 import { isAbandoned } from "./collect.ts";
+import { sshSocketOf } from "./kit.ts";
 import { type ProcessIdentity, parseIdentity } from "./process.ts";
 import { type JobRecord, readRecord } from "./record.ts";
 
@@ -118,7 +119,7 @@ function nodesOf(record: JobRecord, directory: string): LocalNode[] {
     index,
     slots,
     principal: jobHost({ job: record.job, node: name }),
-    socket: join(directory, String(index), "ssh"),
+    socket: sshSocketOf(directory, index),
     port,
     addresses,
   }));

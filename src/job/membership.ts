@@ -4,10 +4,10 @@ import { signCertificate } from "../udi/certificates.ts";
 import { hostsAppendix } from "../udi/hosts.ts";
 import { type Authority, generateAuthority, generateKeyPair } from "../udi/keys.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
-import { jobHost } from "../udi/names.ts";
 import { renderRevocationList } from "../udi/revocation.ts";
-import { renderJobConfig, renderKitConfig } from "../udi/ssh-config.ts";
+import { renderJobConfig } from "../udi/ssh-config.ts";
 import type { JobDirectory } from "./directory.ts";
+import { kitConfig } from "./kit.ts";
 import type { UpReport } from "./node.ts";
 import { type NodeKeys, namesOf, type Plan, principalOf, sharesNetwork } from "./prepare.ts";
 
@@ -109,18 +109,16 @@ export class JobAuthority {
     directory.write(directory.kit, {
       "id_ed25519-cert.pub": `${this.#signUser(pair.publicKey, `${spec.id}-owner`)}\n`,
       known_hosts: renderKnownHosts(this.#authority.publicKey),
-      ssh_config: renderKitConfig({
-        user: spec.account.name,
-        identity: join(directory.kit, "id_ed25519"),
-        certificate: join(directory.kit, "id_ed25519-cert.pub"),
-        knownHosts: join(directory.kit, "known_hosts"),
-        connector: join(udiImage, "libexec/connector"),
-        nodes: spec.allocation.nodes.map((node) => ({
-          names: namesOf(spec, node).slice(1),
-          principal: jobHost({ job: spec.id, node: node.name }),
-          socket: join(directory.node(node.index), "ssh"),
-        })),
-      }),
+      ssh_config: kitConfig(
+        {
+          id: spec.id,
+          user: spec.account.name,
+          directory: directory.path,
+          udiImage,
+          nodes: spec.allocation.nodes.map(({ name }) => name),
+        },
+        join(directory.kit, "known_hosts"),
+      ),
     });
   }
 
