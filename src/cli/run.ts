@@ -226,6 +226,7 @@ function specOf(words: readonly string[], options: RunOptions, config: Config, o
     upTimeoutMs: values.upTimeout,
     ...(detachedAs === undefined ? {} : { outputFile: outputFile(options, id) }),
     keys: { usualMs: values.keyLifetime, mostMs: values.maxKeyLifetime },
+    auditSyslog: values.auditSyslog,
     heldBack: Object.fromEntries((options.heldBack ?? []).map(parseHeldBack)),
   };
 }

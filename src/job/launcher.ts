@@ -164,7 +164,7 @@ export class Launcher {
 
   #makeNode(node: AllocatedNode): JobNode {
     const { account, id } = this.#spec;
-    return new JobNode(node, containerName(account.uid, id, node.index), this.#directory, {
+    const made: JobNode = new JobNode(node, containerName(account.uid, id, node.index), this.#directory, {
       onStopped: () => {
         if (node.index === 0) this.#running?.suspend();
       },
@@ -172,7 +172,10 @@ export class Launcher {
         this.#context.reporter.note(
           `the command has ended; waiting for ${sessions} session${sessions === 1 ? "" : "s"} to be closed`,
         ),
+      onSession: (message) => this.#service.hear(made, message),
+      onLost: () => this.#service.lost(made),
     });
+    return made;
   }
 
   async #attach(plan: Plan): Promise<StdioBridge> {
@@ -184,6 +187,7 @@ export class Launcher {
   // ---- up, membership ------------------------------------------------------------------------------------------
 
   async #bringUp(plan: Plan, keys: readonly NodeKeys[], expected: readonly Expected[][]): Promise<void> {
+    const { reporter } = this.#context;
     const banners: Promise<void>[] = [];
     const reports = Promise.all(
       this.#nodes.map(async (node, index): Promise<Member> => {
@@ -207,7 +211,7 @@ export class Launcher {
     // And while the sshds start: an sshd reads its certificate later than it says its banner.
     if (authority !== undefined) {
       authority.admit(members, this.#directory);
-      this.#service.open({ authority, nodes: this.#nodes, directory: this.#directory, limits: plan.spec.keys });
+      this.#service.open(plan.spec, { authority, nodes: this.#nodes, directory: this.#directory, reporter });
     }
     writeRecord(
       plan,
@@ -283,6 +287,7 @@ export class Launcher {
     if (look.status === "rejected") made.push(lookName(this.#spec.account.uid, this.#spec.id));
     const results = await Promise.allSettled(made.map((name) => engine.remove(name)));
     for (const node of this.#nodes) node.close();
+    await this.#service.close();
     try {
       if (this.#created) this.#directory.remove();
     } catch (error) {

@@ -60,6 +60,8 @@ export interface JobSpec {
   readonly heldBack: Readonly<Record<string, number>>;
   readonly shell?: string;
   readonly keys: KeyLimits;
+  /** Tell syslog of the sessions, too. */
+  readonly auditSyslog: boolean;
 }
 
 /** How long a key that the owner brings is signed for. */

@@ -19,11 +19,10 @@ export interface RevocationList {
 /**
  * A key revocation list, as `RevokedKeys` of sshd_config takes it: certificates of one authority, by serial number.
  *
- * @returns the file's bytes; empty where nothing is revoked, which sshd reads as a list of no keys
+ * @returns the file's bytes
  */
 export function renderRevocationList({ authority, serials, version, generated }: RevocationList): Buffer {
   const sorted = [...new Set(serials)].sort((a, b) => (a < b ? -1 : 1));
-  if (sorted.length === 0) return Buffer.alloc(0);
   if (sorted[0] === 0n) throw new RangeError("the serial number 0 means none, and cannot be revoked");
   const certificates = Buffer.concat([
     string(authority),
@@ -39,7 +38,6 @@ export function renderRevocationList({ authority, serials, version, generated }:
     uint64(0n), // flags
     string(""), // reserved
     string(""), // comment
-    Buffer.from([SECTION_CERTIFICATES]),
-    string(certificates),
+    ...(sorted.length === 0 ? [] : [Buffer.from([SECTION_CERTIFICATES]), string(certificates)]),
   ]);
 }
