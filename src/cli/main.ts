@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import("./run.ts"),
   },
   shell: { summary: "a shell or a command in a running job's container", load: () => import("./shell.ts") },
+  key: { summary: "keys of your own for a running job: authorize, list, revoke", load: () => import("./key.ts") },
   ps: { summary: "the jobs that are running", load: () => import("./ps.ts") },
   inspect: { summary: "everything known about a running job, as JSON", load: () => import("./inspect.ts") },
   hosts: { summary: "a job's nodes, their addresses and ports", load: () => import("./hosts.ts") },

@@ -57,6 +57,7 @@ async function* converse(
         if (reply.kind === "refused") {
           throw new JobError(`the launcher refused: ${reply.reason}`, {
             ...(reply.hint === undefined ? {} : { hint: reply.hint }),
+            ...(reply.exitCode === undefined ? {} : { exitCode: reply.exitCode }),
           });
         }
         yield reply;

@@ -42,7 +42,10 @@ export class OwnerKeys {
     const lifetimeMs = seconds === undefined ? Math.min(this.#limits.usualMs, this.#limits.mostMs) : seconds * 1000;
     if (lifetimeMs > this.#limits.mostMs) {
       const most = formatDuration(this.#limits.mostMs);
-      throw new JobError(`a key is signed for ${most} at most here`, { hint: `ask for ${most} or less` });
+      throw new JobError(`a key is signed for ${most} at most here`, {
+        hint: `ask for ${most} or less`,
+        exitCode: STATUS.usage,
+      });
     }
     this.#forgetExpired(now);
     if (this.#keys.size >= MOST_KEYS) {

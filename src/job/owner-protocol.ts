@@ -27,7 +27,7 @@ export interface SignRequest {
 export type OwnerReply =
   | { readonly kind: "ended"; readonly exitCode: number }
   | { readonly kind: "accepted" }
-  | { readonly kind: "refused"; readonly reason: string; readonly hint?: string }
+  | { readonly kind: "refused"; readonly reason: string; readonly hint?: string; readonly exitCode?: number }
   | ({ readonly kind: "signed" } & SignedKey)
   | { readonly kind: "keys"; readonly keys: readonly KeyEntry[] }
   | { readonly kind: "revoked"; readonly sessions: number }
@@ -168,9 +168,14 @@ export function parseOwnerReply(line: string): OwnerReply | undefined {
     case "accepted":
       return { kind: "accepted" };
     case "refused": {
-      const { reason, hint } = fields;
+      const { reason, hint, exitCode } = fields;
       if (typeof reason !== "string") return undefined;
-      return { kind: "refused", reason, ...(typeof hint === "string" ? { hint } : {}) };
+      return {
+        kind: "refused",
+        reason,
+        ...(typeof hint === "string" ? { hint } : {}),
+        ...(isWhole(exitCode, 1, 255) ? { exitCode } : {}),
+      };
     }
     case "signed":
       return parseSigned(fields);

@@ -87,8 +87,9 @@ export class OwnerSocket {
     try {
       return this.#serveRequest(request);
     } catch (error) {
-      const hint = error instanceof GangwayError ? error.hint : undefined;
-      return { kind: "refused", reason: reasonOf(error), ...(hint === undefined ? {} : { hint }) };
+      if (!(error instanceof GangwayError)) return { kind: "refused", reason: reasonOf(error) };
+      const { message: reason, hint, exitCode } = error;
+      return { kind: "refused", reason, exitCode, ...(hint === undefined ? {} : { hint }) };
     }
   }
 
