@@ -4,6 +4,7 @@ import { Command } from "commander";
 import type { Config } from "../config/load.ts";
 import type { Engine } from "../engine/types.ts";
 import { collectContainers, collectDirectories, usersWithRemains } from "../job/collect.ts";
+import { collectIndex } from "../job/index-entry.ts";
 import { addSettings, configure, givenSettings, type Owner, ownerOf, runBasesOf, withEngine } from "./context.ts";
 import { print } from "./output.ts";
 
@@ -47,4 +48,5 @@ async function clear(engine: Engine, config: Config, owner: Owner): Promise<void
   for (const base of runBasesOf(config, owner)) {
     for (const directory of collectDirectories(owner.identity, base)) print(`removed ${directory}\n`);
   }
+  for (const job of collectIndex(owner.identity, owner.account.home)) print(`forgot job ${job} in ~/.gangway/ssh\n`);
 }

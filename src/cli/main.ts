@@ -6,8 +6,11 @@ import { printable } from "./table.ts";
 /** A command of `gangway`: its module is loaded only when it is called. */
 interface Entry {
   readonly summary: string;
-  load(): Promise<{ command(): import("commander").Command }>;
+  load(): Promise<Module>;
 }
+
+/** What reads its words by itself, as ssh does, has `run`, which returns the exit code. */
+type Module = { command(): import("commander").Command } | { run(words: readonly string[]): Promise<number> };
 
 const COMMANDS: Readonly<Record<string, Entry>> = {
   run: {
@@ -15,6 +18,13 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import("./run.ts"),
   },
   shell: { summary: "a shell or a command in a running job's container", load: () => import("./shell.ts") },
+  key: { summary: "keys of your own for a running job: authorize, list, revoke", load: () => import("./key.ts") },
+  ssh: { summary: "plain ssh into a running job's container", load: () => import("./ssh.ts") },
+  proxy: { summary: "the way to a job's sshd, for ssh's ProxyCommand", load: () => import("./proxy.ts") },
+  "ssh-config": {
+    summary: "let plain ssh, scp, rsync and editors reach jobs by name",
+    load: () => import("./ssh-config.ts"),
+  },
   ps: { summary: "the jobs that are running", load: () => import("./ps.ts") },
   inspect: { summary: "everything known about a running job, as JSON", load: () => import("./inspect.ts") },
   hosts: { summary: "a job's nodes, their addresses and ports", load: () => import("./hosts.ts") },
@@ -22,7 +32,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   wait: { summary: "wait for a detached job's end, and end as it did", load: () => import("./wait.ts") },
   stop: { summary: "end a job", load: () => import("./stop.ts") },
   gc: { summary: "remove what killed launchers left", load: () => import("./gc.ts") },
-  doctor: { summary: "check this installation and say what is missing", load: () => import("./doctor.ts") },
+  doctor: { summary: "check this installation, or the ways to a job", load: () => import("./doctor.ts") },
   config: { summary: "the settings, and where each came from", load: () => import("./config.ts") },
 };
 
@@ -75,8 +85,9 @@ export async function main(words: readonly string[]): Promise<number> {
 
 async function execute(entry: Entry, name: string, words: readonly string[]): Promise<number> {
   try {
-    const { command } = await entry.load();
-    const parser = command();
+    const module = await entry.load();
+    if ("run" in module) return await module.run(words);
+    const parser = module.command();
     process.exitCode = 0;
     for (const each of [parser, ...parser.commands]) {
       each.exitOverride().configureOutput({ writeOut: print, writeErr: () => undefined });
@@ -101,6 +112,8 @@ function attempt(work: () => void): number {
 function explain(error: unknown): number {
   if (error instanceof ReaderGone) return error.exitCode;
   if (error instanceof GangwayError) {
+    // A signal ended it.
+    if (error.message === "") return error.exitCode;
     const lines = [`gangway: ${error.message}`, ...(error.hint === undefined ? [] : [`  ${error.hint}`])];
     process.stderr.write(lines.map((line) => `${line.split("\n").map(printable).join("\n")}\n`).join(""));
     return error.exitCode;

@@ -225,6 +225,8 @@ function specOf(words: readonly string[], options: RunOptions, config: Config, o
     prepareTimeoutMs: values.prepareTimeout,
     upTimeoutMs: values.upTimeout,
     ...(detachedAs === undefined ? {} : { outputFile: outputFile(options, id) }),
+    keys: { usualMs: values.keyLifetime, mostMs: values.maxKeyLifetime },
+    auditSyslog: values.auditSyslog,
     heldBack: Object.fromEntries((options.heldBack ?? []).map(parseHeldBack)),
   };
 }

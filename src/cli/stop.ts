@@ -6,7 +6,8 @@ import type { Config } from "../config/load.ts";
 import type { Engine } from "../engine/types.ts";
 import { collectDirectories } from "../job/collect.ts";
 import { directoryOfJob, findJob, type JobSummary } from "../job/jobs.ts";
-import { askLauncher, type OwnerRequest } from "../job/owner-socket.ts";
+import { askLauncher } from "../job/owner-client.ts";
+import type { OwnerRequest } from "../job/owner-protocol.ts";
 import { addSettings, configure, givenSettings, ownerOf, runBasesOf, visibleUid, withEngine } from "./context.ts";
 
 type StopRequest = Extract<OwnerRequest, { op: "stop" }>;

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { JobError } from "../config/errors.ts";
 import { readEnd } from "../job/ended.ts";
-import { askLauncher } from "../job/owner-socket.ts";
+import { askLauncher } from "../job/owner-client.ts";
 import { checkJobId } from "../udi/names.ts";
 import { configure, type Owner, ownerOf, runBasesOf, stateOf } from "./context.ts";
 

@@ -1,6 +1,21 @@
 /** Exit code of Gangway's own failures, as `docker run` has it: the command's own codes stay below. */
 export const LAUNCHER_FAILED = 125;
 
+/** Exit statuses of what reaches for a job (docs/internals.md, section 10); the numbers are those of sysexits.h. */
+export const STATUS = {
+  /** The command line, or what it names, is wrong. */
+  usage: 64,
+  /** Several jobs fit. */
+  several: 65,
+  noSuchJob: 68,
+  ended: 69,
+  /** It does not run yet. */
+  notYet: 75,
+  /** Its node, or its launcher, does not answer. */
+  unreachable: 76,
+  notYours: 77,
+} as const;
+
 export interface ErrorDetails {
   /** What the user can do about it: one sentence, without a full stop at its end. */
   readonly hint?: string;

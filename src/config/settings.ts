@@ -146,6 +146,23 @@ export const settings = {
     siteOnly: true,
     doc: "Whether jobs may have an sshd at all.",
   }),
+  keyLifetime: setting({
+    kind: timeLimit,
+    default: 24 * 3_600_000,
+    doc: "How long `gangway key authorize` has a key signed for, where --for says nothing.",
+  }),
+  maxKeyLifetime: setting({
+    kind: timeLimit,
+    default: 30 * 24 * 3_600_000,
+    siteOnly: true,
+    doc: "The longest time a key is signed for.",
+  }),
+  auditSyslog: setting({
+    kind: bool,
+    default: false,
+    siteOnly: true,
+    doc: "Whether the end of each session is told to syslog as well (by logger, authpriv.info, tag gangway).",
+  }),
   linger: setting({
     kind: linger,
     default: "none",

@@ -16,7 +16,8 @@ export interface Collected {
 /** A directory without a word about its launcher is being made at this moment, or its launcher was killed just then. */
 const BEING_MADE_MS = 60_000;
 
-function isAbandoned(path: string): boolean {
+/** Whether a directory in a run base has lost its launcher. To be called in the name of the directory's owner. */
+export function isAbandoned(path: string): boolean {
   try {
     const identity = parseIdentity(readOwnFile(join(path, "launcher"), undefined).trim());
     if (identity !== undefined) return isGone(identity);

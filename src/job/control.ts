@@ -1,6 +1,7 @@
 import { chmodSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { LaunchError } from "../config/errors.ts";
+import { parseSessionLine, type SessionMessage } from "./session-lines.ts";
 
 /** A line that init sent (docs/internals.md, "The control channel"). */
 export type InitMessage =
@@ -14,7 +15,8 @@ export type InitMessage =
   | { readonly kind: "signal"; readonly signal: number; readonly core: boolean }
   | { readonly kind: "sessions"; readonly count: number }
   | { readonly kind: "lingering"; readonly count: number }
-  | { readonly kind: "error"; readonly text: string };
+  | { readonly kind: "error"; readonly text: string }
+  | SessionMessage;
 
 /** What the launcher tells init. */
 export type LauncherMessage =
@@ -22,6 +24,7 @@ export type LauncherMessage =
   | "end"
   | "continue"
   | { readonly signal: number }
+  | { readonly revoke: string }
   | { readonly rows: number; readonly columns: number };
 
 const LONGEST_LINE = 1024;
@@ -80,12 +83,13 @@ export function parseInitLine(line: string): InitMessage | undefined {
     case "error":
       return { kind: "error", text: tail };
     default:
-      return undefined;
+      return parseSessionLine(word ?? "", rest);
   }
 }
 
 export function formatLauncherMessage(message: LauncherMessage): string {
   if (typeof message === "string") return `${message}\n`;
+  if ("revoke" in message) return `revoke ${message.revoke}\n`;
   if ("signal" in message) return `signal ${message.signal}\n`;
   return `winsize ${message.rows} ${message.columns}\n`;
 }

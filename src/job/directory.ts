@@ -1,4 +1,14 @@
-import { chmodSync, constants, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  constants,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import { GangwayError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
@@ -71,18 +81,30 @@ export class JobDirectory {
     });
   }
 
+  /** Gives a file of the job's own directory another name, at once. */
+  rename(from: string, to: string): void {
+    this.#filing(() => renameSync(join(this.path, from), join(this.path, to)));
+  }
+
   /** Writes over a file in place: the inode stays, so that a container that has it mounted sees the new content. */
-  rewrite(directory: string, name: string, content: string): void {
-    this.#filing(() => this.#into(join(directory, name), constants.O_WRONLY, content));
+  rewrite(directory: string, name: string, content: string | Uint8Array): void {
+    const bytes = Buffer.from(content);
+    this.#filing(() =>
+      withOwnFile(join(directory, name), this.#identity.uid, constants.O_WRONLY, (descriptor) => {
+        writeFileSync(descriptor, bytes);
+        // Afterwards: whoever reads meanwhile finds too much rather than nothing.
+        ftruncateSync(descriptor, bytes.length);
+      }),
+    );
   }
 
+  /** Adds to a file, which need not be what was put there: the directory is the job user's. */
   append(directory: string, name: string, content: string): void {
-    this.#filing(() => this.#into(join(directory, name), constants.O_WRONLY | constants.O_APPEND, content));
-  }
-
-  /** The directory is the job user's: what lies there by now need not be what was put there. */
-  #into(path: string, flags: number, content: string): void {
-    withOwnFile(path, this.#identity.uid, flags, (descriptor) => writeFileSync(descriptor, content));
+    this.#filing(() =>
+      withOwnFile(join(directory, name), this.#identity.uid, constants.O_WRONLY | constants.O_APPEND, (descriptor) =>
+        writeFileSync(descriptor, content),
+      ),
+    );
   }
 
   /** Runs something that makes files here, such as a socket. */

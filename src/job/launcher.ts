@@ -1,30 +1,23 @@
 import { constants } from "node:os";
 import type { AllocatedNode } from "../allocation/allocation.ts";
-import { EngineError, GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
+import { GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
-import type { Attachment, Engine, ImageQuestions } from "../engine/types.ts";
+import type { Engine } from "../engine/types.ts";
 import { collectContainers, collectDirectories } from "./collect.ts";
+import { JobContainers } from "./containers.ts";
 import { Deferred, unlessAborted, within } from "./deferred.ts";
 import { JobDirectory } from "./directory.ts";
 import { recordEnd } from "./ended.ts";
 import { containerName, lookName } from "./id.ts";
-import { examineImage, obtainImage, recallImage } from "./image.ts";
-import { LABEL } from "./labels.ts";
+import { collectIndex } from "./index-entry.ts";
+import { IndexPresence } from "./index-presence.ts";
 import { JobAuthority, type Member } from "./membership.ts";
-import { checkMounted, type Expected, expectMounts } from "./mounted.ts";
-import { checkImageVolumes, checkVolume, placesOfTheUser } from "./mounts.ts";
-import { JobNode, type UpReport } from "./node.ts";
+import type { Expected } from "./mounted.ts";
+import { JobNode } from "./node.ts";
+import { JobOwnerService } from "./owner-service.ts";
 import { OwnerSocket } from "./owner-socket.ts";
-import {
-  checkArchitecture,
-  containerSpec,
-  equipNode,
-  makePlan,
-  type NodeKeys,
-  type Plan,
-  writeMountedFiles,
-} from "./prepare.ts";
-import { formatIdentity, thisProcess } from "./process.ts";
+import { Planning } from "./planning.ts";
+import { equipNode, type NodeKeys, type Plan, writeMountedFiles } from "./prepare.ts";
 import { writeRecord } from "./record.ts";
 import type { Reporter } from "./reporter.ts";
 import { RunningJob } from "./running-job.ts";
@@ -52,11 +45,6 @@ export interface LaunchContext {
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM"] as const;
 /** Those that end the launch as long as there is no command to hand them to. */
 const ENDING: readonly string[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
-/** HTTP's word for a container's name that is taken. */
-const CONFLICT = 409;
-/** How often it is looked whether a container that says nothing is still there. */
-const SILENCE_MS = 500;
-
 /** A signal came before the command was started. */
 class Interrupted extends GangwayError {}
 
@@ -72,15 +60,13 @@ export class Launcher {
   readonly #acting: boolean;
   readonly #terminal: Terminal;
   readonly #interrupt = new AbortController();
+  readonly #service: JobOwnerService;
+  readonly #containers: JobContainers;
+  readonly #planning: Planning;
+  readonly #index: IndexPresence;
   #nodes: JobNode[] = [];
-  /** Requests that make containers and may still be under way when the launch is given up. */
-  #making: Promise<unknown>[] = [];
-  /** Names that the engine says are taken: what has them is not ours to remove. */
-  readonly #foreign = new Set<string>();
   /** The watchdog is there. */
   readonly #watched = new Deferred<void>();
-  /** The look into an image that nothing was known of. */
-  #looking: Promise<unknown> | undefined;
   #created = false;
   /** There from `go` on. */
   #running: RunningJob | undefined;
@@ -90,6 +76,11 @@ export class Launcher {
     this.#context = context;
     this.#terminal = new Terminal(context.udiImage);
     this.#directory = new JobDirectory(context.runBase, spec.id, context.identity);
+    this.#service = new JobOwnerService(spec.sshd, (signal, graceMs) => this.#stop(signal, graceMs));
+    this.#containers = new JobContainers(context.engine, this.#directory);
+    const { signal } = this.#interrupt;
+    this.#planning = new Planning(spec, { ...context, signal, watched: this.#watched.promise }, this.#directory);
+    this.#index = new IndexPresence(spec, context);
     this.#acting = process.geteuid?.() !== context.identity.uid;
   }
 
@@ -112,44 +103,6 @@ export class Launcher {
     }
   }
 
-  // ---- prepare -------------------------------------------------------------------------------------------------
-
-  async #plan(): Promise<Plan> {
-    const { engine, reporter, udiImage, identity, cacheDirectory } = this.#context;
-    const spec = this.#spec;
-    for (const volume of spec.volumes) this.#directory.as(() => checkVolume(volume, this.#context.runBase));
-    const info = engine.identify();
-    info.catch(() => undefined);
-    reporter.phase(`looking for image ${spec.image}`);
-    const image = await obtainImage(
-      engine,
-      spec.image,
-      spec.pull,
-      (progress) => reporter.pull(spec.image, progress),
-      this.#interrupt.signal,
-    );
-    checkArchitecture(udiImage, image, spec.image);
-    checkImageVolumes(spec.image, image.volumes);
-    const shell = spec.shell ?? spec.account.shell;
-    const known = recallImage(image, shell, identity, cacheDirectory);
-    const knowledge =
-      known ??
-      (await this.#look((container) => examineImage(engine, image, shell, identity, cacheDirectory, container)));
-    const places = this.#directory.as(() => placesOfTheUser(spec, this.#context.runBase));
-    return makePlan(spec, { engine: await info, image, knowledge, udiImage, places });
-  }
-
-  /** Looks into the image, by a container that has to go again whatever happens to us. */
-  async #look<T>(examine: (container: ImageQuestions["container"]) => Promise<T>): Promise<T> {
-    const { account, id } = this.#spec;
-    await this.#watched.promise;
-    this.#interrupt.signal.throwIfAborted();
-    const labels = { [LABEL.uid]: String(account.uid), [LABEL.launcher]: formatIdentity(thisProcess()) };
-    const looking = examine({ name: lookName(account.uid, id), labels });
-    this.#looking = looking;
-    return await looking;
-  }
-
   async #launch(): Promise<number> {
     const { engine, udiImage, identity } = this.#context;
     const { account, allocation, id } = this.#spec;
@@ -163,7 +116,7 @@ export class Launcher {
     this.#directory.claim();
     // Acting for another user changes the rights of the whole process, and what is under way must not meet that.
     const early = this.#acting ? watch() : undefined;
-    const planning = this.#abortable(this.#plan());
+    const planning = this.#abortable(this.#planning.plan());
     planning.catch(() => undefined);
     // The engine has been asked already when this process gets busy with its own part.
     await requestsToLeave();
@@ -175,9 +128,7 @@ export class Launcher {
     try {
       this.#directory.create(allocation.nodes.length);
       this.#created = true;
-      ownerSocket = this.#directory.as(
-        () => new OwnerSocket(this.#directory.launcherSocket, (request) => this.#stop(request.signal, request.graceMs)),
-      );
+      ownerSocket = this.#directory.as(() => new OwnerSocket(this.#directory.launcherSocket, this.#service));
       exitCode = await this.#lifeOf(planning);
       return exitCode;
     } finally {
@@ -195,8 +146,8 @@ export class Launcher {
     const plan = await planning;
     reporter.phase(`preparing ${many}`);
     for (const node of spec.allocation.nodes) writeMountedFiles(plan, node, this.#directory);
-    const expected = this.#acting ? this.#expectMounts(plan) : [];
-    const creating = this.#phase("prepare", spec.prepareTimeoutMs, this.#createAll(plan));
+    const expected = this.#acting ? this.#containers.expectMounts(plan) : [];
+    const creating = this.#phase("prepare", spec.prepareTimeoutMs, this.#attach(plan));
     creating.catch(() => undefined);
     await requestsToLeave();
     const keys = spec.allocation.nodes.map((node) => equipNode(spec, node, this.#directory));
@@ -213,7 +164,7 @@ export class Launcher {
 
   #makeNode(node: AllocatedNode): JobNode {
     const { account, id } = this.#spec;
-    return new JobNode(node, containerName(account.uid, id, node.index), this.#directory, {
+    const made: JobNode = new JobNode(node, containerName(account.uid, id, node.index), this.#directory, {
       onStopped: () => {
         if (node.index === 0) this.#running?.suspend();
       },
@@ -221,28 +172,14 @@ export class Launcher {
         this.#context.reporter.note(
           `the command has ended; waiting for ${sessions} session${sessions === 1 ? "" : "s"} to be closed`,
         ),
+      onSession: (message) => this.#service.hear(made, message),
+      onLost: () => this.#service.lost(made),
     });
+    return made;
   }
 
-  /** Makes every container, and attaches to the head's streams before anything can come out of them. */
-  async #createAll(plan: Plan): Promise<StdioBridge> {
-    const { engine } = this.#context;
-    const attachments = await Promise.all(
-      this.#nodes.map(async ({ node }) => {
-        try {
-          const making = engine.create(containerSpec(plan, node, this.#directory));
-          this.#making.push(making);
-          const id = await making;
-          return node.index === 0 ? await engine.attach(id, plan.spec.tty) : undefined;
-        } catch (error) {
-          if (error instanceof EngineError && error.status === CONFLICT) {
-            this.#foreign.add(containerName(plan.spec.account.uid, plan.spec.id, node.index));
-          }
-          throw atNode(node.name, error);
-        }
-      }),
-    );
-    return new StdioBridge(required(attachments[0] as Attachment | undefined), {
+  async #attach(plan: Plan): Promise<StdioBridge> {
+    return new StdioBridge(await this.#containers.create(plan, this.#nodes), {
       onOutputError: (descriptor, error) => this.#running?.outputFailed(descriptor, error),
     });
   }
@@ -250,10 +187,11 @@ export class Launcher {
   // ---- up, membership ------------------------------------------------------------------------------------------
 
   async #bringUp(plan: Plan, keys: readonly NodeKeys[], expected: readonly Expected[][]): Promise<void> {
+    const { reporter } = this.#context;
     const banners: Promise<void>[] = [];
     const reports = Promise.all(
       this.#nodes.map(async (node, index): Promise<Member> => {
-        const up = await this.#start(node);
+        const up = await this.#containers.start(node);
         if (plan.spec.sshd) {
           const banner = node.readBanner();
           banner.catch(() => undefined);
@@ -269,37 +207,21 @@ export class Launcher {
     authority?.equipOwner(this.#directory);
     void this.#clearRemains();
     const members = await reports;
-    await this.#checkMounts(expected);
+    await this.#containers.checkMounts(this.#nodes, expected);
     // And while the sshds start: an sshd reads its certificate later than it says its banner.
-    authority?.admit(members, this.#directory);
+    if (authority !== undefined) {
+      authority.admit(members, this.#directory);
+      this.#service.open(plan.spec, { authority, nodes: this.#nodes, directory: this.#directory, reporter });
+    }
     writeRecord(
       plan,
       members,
       this.#nodes.map((node) => node.container),
+      authority?.publicKey,
       this.#directory,
     );
+    this.#index.enter();
     await Promise.all(banners);
-  }
-
-  #expectMounts(plan: Plan): Expected[][] {
-    const { udiImage } = this.#context;
-    const own = (path: string) => path.startsWith(`${this.#directory.path}/`);
-    return plan.spec.allocation.nodes.map((node) => {
-      const { mounts } = containerSpec(plan, node, this.#directory);
-      const open = mounts.filter(({ source }) => source !== udiImage && !source.startsWith(`${udiImage}/`));
-      return this.#directory.as(() => expectMounts(open, ({ source }) => own(source)));
-    });
-  }
-
-  async #checkMounts(expected: readonly Expected[][]): Promise<void> {
-    await Promise.all(
-      expected.map(async (mounts, index) => {
-        const { container, node } = required(this.#nodes[index]);
-        const state = await this.#context.engine.inspect(container);
-        if (state?.running !== true) throw new LaunchError(node.name, "its container ended before it was up");
-        checkMounted(node.name, state.pid, mounts);
-      }),
-    );
   }
 
   /** Of earlier launches. What cannot be cleared is no reason for this one to fail; `gangway gc` tells why. */
@@ -307,34 +229,10 @@ export class Launcher {
     const { engine, identity, runBase } = this.#context;
     try {
       collectDirectories(identity, runBase);
+      collectIndex(identity, this.#spec.account.home);
       await collectContainers(engine, identity.uid);
     } catch {
       // The next launch tries again.
-    }
-  }
-
-  async #start(node: JobNode): Promise<UpReport> {
-    const started = this.#context.engine.start(node.container).catch((error: unknown) => {
-      throw atNode(node.node.name, error);
-    });
-    // Init reports before the engine answers: when it is up, the engine's answer is of no interest any more.
-    started.catch(() => undefined);
-    return await Promise.race([started.then(() => this.#untilUp(node)), node.up.promise]);
-  }
-
-  /** An init that cannot even connect to us says nothing: then its container ends, and only the engine knows. */
-  async #untilUp(node: JobNode): Promise<UpReport> {
-    const timer = setInterval(() => {
-      if (node.connected) return;
-      const look = this.#context.engine.inspect(node.container).then((state) => {
-        if (state?.running !== true) node.giveUp();
-      });
-      look.catch(() => undefined);
-    }, SILENCE_MS);
-    try {
-      return await node.up.promise;
-    } finally {
-      clearInterval(timer);
     }
   }
 
@@ -383,12 +281,13 @@ export class Launcher {
     // What is planned is not begun any more.
     this.#interrupt.abort(new Interrupted("the launch is over"));
     for (const node of this.#nodes) node.send("end");
-    // A container that is still being made would appear behind our back.
-    const [look] = await Promise.allSettled([this.#looking, ...this.#making]);
-    const made = this.#making.length > 0 ? names.filter((name) => !this.#foreign.has(name)) : [];
+    this.#index.leave();
+    const [look] = await Promise.allSettled([this.#planning.looking, this.#containers.settle()]);
+    const made = this.#containers.made(names);
     if (look.status === "rejected") made.push(lookName(this.#spec.account.uid, this.#spec.id));
     const results = await Promise.allSettled(made.map((name) => engine.remove(name)));
     for (const node of this.#nodes) node.close();
+    await this.#service.close();
     try {
       if (this.#created) this.#directory.remove();
     } catch (error) {
@@ -445,13 +344,4 @@ async function requestsToLeave(): Promise<void> {
 function required<T>(value: T | undefined): T {
   if (value === undefined) throw new TypeError("a node without its counterpart");
   return value;
-}
-
-function atNode(node: string, error: unknown): Error {
-  if (!(error instanceof GangwayError)) return new LaunchError(node, reasonOf(error), { cause: error });
-  return new LaunchError(node, error.message, {
-    cause: error,
-    exitCode: error.exitCode,
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-  });
 }

@@ -4,8 +4,10 @@ import { signCertificate } from "../udi/certificates.ts";
 import { hostsAppendix } from "../udi/hosts.ts";
 import { type Authority, generateAuthority, generateKeyPair } from "../udi/keys.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
-import { renderJobConfig, renderKitConfig } from "../udi/ssh-config.ts";
+import { renderRevocationList } from "../udi/revocation.ts";
+import { renderJobConfig } from "../udi/ssh-config.ts";
 import type { JobDirectory } from "./directory.ts";
+import { kitConfig } from "./kit.ts";
 import type { UpReport } from "./node.ts";
 import { type NodeKeys, namesOf, type Plan, principalOf, sharesNetwork } from "./prepare.ts";
 
@@ -36,6 +38,37 @@ export class JobAuthority {
   constructor(plan: Plan) {
     this.#plan = plan;
     this.#authority = generateAuthority(`authority of job ${plan.spec.id}`);
+  }
+
+  /** The public key line. */
+  get publicKey(): string {
+    return this.#authority.publicKey;
+  }
+
+  /**
+   * Signs a key that the job's owner brought: it enters every node, as the owner's own does, until it expires or is
+   * revoked.
+   *
+   * @param key its blob
+   * @returns the certificate's line, and its serial number
+   */
+  signOwn(key: Buffer, expires: Date): { readonly certificate: string; readonly serial: bigint } {
+    const { spec } = this.#plan;
+    const serial = this.#next();
+    const certificate = signCertificate(this.#authority, {
+      kind: "user",
+      publicKey: key,
+      keyId: `${spec.id}-key-${serial}`,
+      serial,
+      principals: [principalOf(spec)],
+      validBefore: expires,
+    });
+    return { certificate, serial };
+  }
+
+  /** A key revocation list of certificates that this authority signed. */
+  revocationList(serials: readonly bigint[], version: bigint): Buffer {
+    return renderRevocationList({ authority: this.#authority.blob, serials, version, generated: new Date() });
   }
 
   /** Signs every member, and gives every node what it needs to know and be known by the others. */
@@ -76,18 +109,16 @@ export class JobAuthority {
     directory.write(directory.kit, {
       "id_ed25519-cert.pub": `${this.#signUser(pair.publicKey, `${spec.id}-owner`)}\n`,
       known_hosts: renderKnownHosts(this.#authority.publicKey),
-      ssh_config: renderKitConfig({
-        user: spec.account.name,
-        identity: join(directory.kit, "id_ed25519"),
-        certificate: join(directory.kit, "id_ed25519-cert.pub"),
-        knownHosts: join(directory.kit, "known_hosts"),
-        connector: join(udiImage, "libexec/connector"),
-        nodes: spec.allocation.nodes.map((node) => ({
-          names: namesOf(spec, node).slice(1),
-          principal: `${node.name}.${spec.id}.job`,
-          socket: join(directory.node(node.index), "ssh"),
-        })),
-      }),
+      ssh_config: kitConfig(
+        {
+          id: spec.id,
+          user: spec.account.name,
+          directory: directory.path,
+          udiImage,
+          nodes: spec.allocation.nodes.map(({ name }) => name),
+        },
+        join(directory.kit, "known_hosts"),
+      ),
     });
   }
 

@@ -5,6 +5,7 @@ import { LaunchError } from "../config/errors.ts";
 import { ControlChannel, type InitMessage } from "./control.ts";
 import { Deferred } from "./deferred.ts";
 import type { JobDirectory } from "./directory.ts";
+import type { SessionMessage } from "./session-lines.ts";
 
 /** Where a node's container can be reached. */
 export interface UpReport {
@@ -22,6 +23,10 @@ export type NodeEnd =
 export interface NodeEvents {
   onStopped(): void;
   onLingering(sessions: number): void;
+  /** Somebody logged in, a session began or ended, somebody left. */
+  onSession(message: SessionMessage): void;
+  /** Init is gone. Called once. */
+  onLost(): void;
 }
 
 /** A node of the job, seen from the launcher: its container and what its init has said. */
@@ -50,7 +55,10 @@ export class JobNode {
       () =>
         new ControlChannel(node.name, join(directory.node(node.index), "ctl"), {
           onMessage: (message) => this.#hear(message),
-          onClose: () => this.#close(),
+          onClose: () => {
+            this.#close();
+            events.onLost();
+          },
         }),
     );
   }
@@ -134,6 +142,12 @@ export class JobNode {
         break;
       case "lingering":
         this.#events.onLingering(message.count);
+        break;
+      case "login":
+      case "open":
+      case "close":
+      case "logout":
+        this.#events.onSession(message);
         break;
       case "error":
         this.up.reject(new LaunchError(this.node.name, message.text, hintFor(message.text)));

@@ -1,34 +1,29 @@
 import { chmodSync } from "node:fs";
-import { createConnection, createServer, type Server, type Socket } from "node:net";
-import { JobError } from "../config/errors.ts";
+import { createServer, type Server, type Socket } from "node:net";
+import { GangwayError, reasonOf } from "../config/errors.ts";
+import {
+  type ConnectionEntry,
+  type KeyEntry,
+  type OwnerReply,
+  type OwnerRequest,
+  parseOwnerRequest,
+  type SignedKey,
+  type SignRequest,
+} from "./owner-protocol.ts";
 
-/** What the owner of a job may ask its launcher, a line of JSON each. */
-export type OwnerRequest =
-  | { readonly op: "wait" }
-  | { readonly op: "stop"; readonly signal: number; readonly graceMs: number };
-
-/** What comes back: a line of JSON; "ended" closes the connection. */
-export type OwnerReply =
-  | { readonly kind: "ended"; readonly exitCode: number }
-  | { readonly kind: "accepted" }
-  | { readonly kind: "refused"; readonly reason: string };
+/** What the launcher does for the owner. Each may throw a GangwayError: the owner reads it as a refusal. */
+export interface OwnerService {
+  stop(signal: number, graceMs: number): void;
+  sign(request: SignRequest): SignedKey;
+  keys(): readonly KeyEntry[];
+  /** @returns how many connections it ended */
+  revoke(serial: string): number;
+  sessions(): readonly ConnectionEntry[];
+}
 
 const LONGEST_REQUEST = 64 * 1024;
-
-function parseRequest(line: string): OwnerRequest | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== "object" || value === null) return undefined;
-  const { op, signal, graceMs } = value as Record<string, unknown>;
-  if (op === "wait") return { op };
-  if (op !== "stop" || typeof signal !== "number" || typeof graceMs !== "number") return undefined;
-  if (!Number.isInteger(signal) || signal < 1 || signal > 64 || !(graceMs >= 0)) return undefined;
-  return { op, signal, graceMs };
-}
+/** Somebody who asks this much before reading an answer is not served any more. */
+const MOST_UNREAD_BYTES = 64 * 1024 * 1024;
 
 /**
  * The launcher's socket for the job's owner. It lies in the job's private directory outside of what is mounted, so
@@ -37,11 +32,11 @@ function parseRequest(line: string): OwnerRequest | undefined {
 export class OwnerSocket {
   readonly #server: Server;
   readonly #waiting = new Set<Socket>();
-  readonly #onStop: (request: Extract<OwnerRequest, { op: "stop" }>) => void;
+  readonly #service: OwnerService;
 
   /** Listens at once, synchronously. */
-  constructor(path: string, onStop: (request: Extract<OwnerRequest, { op: "stop" }>) => void) {
-    this.#onStop = onStop;
+  constructor(path: string, service: OwnerService) {
+    this.#service = service;
     this.#server = createServer((socket) => this.#serve(socket));
     this.#server.on("error", () => undefined);
     this.#server.listen({ path });
@@ -78,58 +73,41 @@ export class OwnerSocket {
     socket.on("close", () => this.#waiting.delete(socket));
     socket.on("data", (chunk: string) => {
       text += chunk;
-      for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n")) {
-        this.#answer(socket, parseRequest(text.slice(0, end)));
+      for (let end = text.indexOf("\n"); end !== -1 && !socket.destroyed; end = text.indexOf("\n")) {
+        socket.write(`${JSON.stringify(this.#answer(text.slice(0, end)))}\n`);
         text = text.slice(end + 1);
       }
-      if (text.length > LONGEST_REQUEST) socket.destroy();
+      if (text.length > LONGEST_REQUEST || socket.writableLength > MOST_UNREAD_BYTES) socket.destroy();
     });
   }
 
-  #answer(socket: Socket, request: OwnerRequest | undefined): void {
-    const reply = (message: OwnerReply) => socket.write(`${JSON.stringify(message)}\n`);
-    if (request === undefined) {
-      reply({ kind: "refused", reason: "this launcher does not know that request" });
-    } else if (request.op === "stop") {
-      this.#onStop(request);
-      reply({ kind: "accepted" });
-    } else {
-      reply({ kind: "accepted" });
+  #answer(line: string): OwnerReply {
+    const request = parseOwnerRequest(line);
+    if (request === undefined) return { kind: "refused", reason: "this launcher does not know that request" };
+    try {
+      return this.#serveRequest(request);
+    } catch (error) {
+      if (!(error instanceof GangwayError)) return { kind: "refused", reason: reasonOf(error) };
+      const { message: reason, hint, exitCode } = error;
+      return { kind: "refused", reason, exitCode, ...(hint === undefined ? {} : { hint }) };
     }
   }
-}
 
-/**
- * Asks a job's launcher, and waits for the job's end.
- *
- * @returns its exit code; undefined when there is no launcher (any more) behind the socket
- * @throws JobError when the launcher refuses, or goes away without a word
- */
-export async function askLauncher(path: string, request: OwnerRequest): Promise<number | undefined> {
-  const socket = createConnection({ path });
-  let text = "";
-  let connected = false;
-  socket.once("connect", () => {
-    connected = true;
-    socket.write(`${JSON.stringify(request)}\n`);
-  });
-  try {
-    for await (const chunk of socket.setEncoding("utf8")) {
-      text += String(chunk);
-      for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n")) {
-        const reply = JSON.parse(text.slice(0, end)) as OwnerReply;
-        text = text.slice(end + 1);
-        if (reply.kind === "ended") return reply.exitCode;
-        if (reply.kind === "refused") throw new JobError(`the launcher refused: ${reply.reason}`);
-      }
+  #serveRequest(request: OwnerRequest): OwnerReply {
+    switch (request.op) {
+      case "wait":
+        return { kind: "accepted" };
+      case "stop":
+        this.#service.stop(request.signal, request.graceMs);
+        return { kind: "accepted" };
+      case "sign":
+        return { kind: "signed", ...this.#service.sign(request) };
+      case "keys":
+        return { kind: "keys", keys: this.#service.keys() };
+      case "revoke":
+        return { kind: "revoked", sessions: this.#service.revoke(request.serial) };
+      case "sessions":
+        return { kind: "sessions", sessions: this.#service.sessions() };
     }
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (!connected && (code === "ENOENT" || code === "ECONNREFUSED")) return undefined;
-    if (error instanceof JobError) throw error;
-    if (code !== "ECONNRESET") throw new JobError(`the launcher's socket ${path} cannot be used`, { cause: error });
-  } finally {
-    socket.destroy();
   }
-  throw new JobError("the job's launcher was killed", { hint: "what it left is being cleared; see `gangway ps`" });
 }

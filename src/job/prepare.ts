@@ -7,6 +7,7 @@ import { composeEnvironment, unwantedNames } from "../udi/environment.ts";
 import { mergeHosts } from "../udi/hosts.ts";
 import { renderHostsfile } from "../udi/hostsfile.ts";
 import { generateKeyPair } from "../udi/keys.ts";
+import { jobHost } from "../udi/names.ts";
 import { chooseShell, mergeGroup, mergePasswd } from "../udi/passwd.ts";
 import { applySite } from "../udi/site-environment.ts";
 import { renderSshdConfig } from "../udi/sshd-config.ts";
@@ -41,7 +42,11 @@ export function principalOf(spec: JobSpec): string {
 
 /** Names by which a node is known inside the job and, with the access kit, outside. */
 export function namesOf(spec: JobSpec, node: AllocatedNode): string[] {
-  return [node.name, `${node.name}.${spec.id}.job`, ...(node.index === 0 ? [`${spec.id}.job`] : [])];
+  return [
+    node.name,
+    jobHost({ job: spec.id, node: node.name }),
+    ...(node.index === 0 ? [jobHost({ job: spec.id })] : []),
+  ];
 }
 
 /** Whether all nodes of the job live in the same network, where each needs a port of its own. */

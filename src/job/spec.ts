@@ -59,6 +59,16 @@ export interface JobSpec {
   /** Milliseconds by which a node opens its sockets late, by node name: the barrier is tested with it. */
   readonly heldBack: Readonly<Record<string, number>>;
   readonly shell?: string;
+  readonly keys: KeyLimits;
+  /** Tell syslog of the sessions, too. */
+  readonly auditSyslog: boolean;
+}
+
+/** How long a key that the owner brings is signed for. */
+export interface KeyLimits {
+  /** Where nothing else is asked for. */
+  readonly usualMs: number;
+  readonly mostMs: number;
 }
 
 export interface EnvironmentSpec {

@@ -1,9 +1,9 @@
-import { type SpawnOptions, spawn } from "node:child_process";
+import type { SpawnOptions } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { JobError } from "../config/errors.ts";
 import type { Account } from "../udi/accounts.ts";
+import { runChild } from "./child.ts";
 
 /** A session into a job's container on this node, by its access kit. */
 export interface SessionRequest {
@@ -40,7 +40,7 @@ export function shellCommand([program, ...words]: readonly string[]): string {
  * The ssh client of this host, since it knows the host's accounts (by LDAP or SSSD), which our static one does not;
  * ours where there is none.
  */
-function sshProgram(udiImage: string): string {
+export function sshProgram(udiImage: string): string {
   for (const directory of (process.env.PATH ?? "").split(":").filter((entry) => entry.startsWith("/"))) {
     const path = join(directory, "ssh");
     try {
@@ -54,7 +54,7 @@ function sshProgram(udiImage: string): string {
 }
 
 /** What spawn(2) needs to run as another user, with nothing of root's environment. */
-function asAccount(user: Account | undefined): SpawnOptions {
+export function asAccount(user: Account | undefined): SpawnOptions {
   if (user === undefined) return {};
   const { uid, gid, name, home } = user;
   const env = { PATH: "/usr/bin:/bin", HOME: home, USER: name, LOGNAME: name, TERM: process.env.TERM ?? "dumb" };
@@ -92,16 +92,6 @@ export async function runSession(request: SessionRequest): Promise<number> {
       cause: error,
     });
   }
-  const child = spawn(sshProgram(request.udiImage), sshArguments(request), {
-    stdio: "inherit",
-    ...asAccount(request.user),
-  });
-  // These reach ssh from the terminal as well; it decides what they mean.
-  const ignore = () => undefined;
-  const pass = (signal: NodeJS.Signals) => child.kill(signal);
-  process.on("SIGINT", ignore).on("SIGQUIT", ignore).on("SIGTERM", pass).on("SIGHUP", pass);
-  return await new Promise<number>((resolve, reject) => {
-    child.once("error", (error) => reject(new JobError(`ssh cannot be started: ${error.message}`, { cause: error })));
-    child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : osConstants.signals[signal])));
-  });
+  const options: SpawnOptions = { stdio: "inherit", ...asAccount(request.user) };
+  return (await runChild(sshProgram(request.udiImage), sshArguments(request), options)).code;
 }

@@ -1,10 +1,17 @@
-import { UsageError } from "../config/errors.ts";
-import { isJobId, isNodeName, quoted } from "../udi/names.ts";
+import { JobError, STATUS, UsageError } from "../config/errors.ts";
+import { isJobId, isNodeName, jobHost, parseJobHost, quoted } from "../udi/names.ts";
 
 /** Which job, and which node of it, is meant; undefined: the only one, the head. */
 export interface Target {
   readonly job: string | undefined;
   readonly node: string | undefined;
+}
+
+/** One thing that a name may mean. */
+export interface Reading {
+  readonly job: string;
+  readonly node?: string;
+  readonly cluster?: string;
 }
 
 /**
@@ -26,4 +33,68 @@ export function parseTarget(text: string | undefined, jobs: readonly string[]): 
     throw new UsageError(`${quoted(text)} is no job`, { hint: "write JOB or JOB.NODE; `gangway ps` lists them" });
   }
   return { job, node };
+}
+
+/**
+ * Everything that a name could mean, the likeliest first. A host name, `[NODE.]JOB.job[.CLUSTER]`, means one thing only;
+ * what is shorter, `JOB`, `JOB.NODE` or `NODE.JOB`, may be taken apart at any of its dots, and which jobs run decides.
+ *
+ * @throws UsageError (exit status 64) for what can be no job's name
+ */
+export function readingsOf(text: string): readonly [Reading, ...Reading[]] {
+  const host = parseJobHost(text);
+  if (host !== undefined) return [host];
+  try {
+    const { job = "", node } = parseTarget(text, []);
+    const first: Reading = node === undefined ? { job } : { job, node };
+    const others = apart(text).filter((reading) => reading.job !== first.job || reading.node !== first.node);
+    return [first, ...others];
+  } catch (error) {
+    const [first, ...others] = apart(text);
+    if (first !== undefined) return [first, ...others];
+    throw new UsageError(`${quoted(text)} is no job`, {
+      hint: "write JOB, JOB.NODE or NODE.JOB.job; `gangway ps` lists them",
+      exitCode: STATUS.usage,
+      cause: error,
+    });
+  }
+}
+
+/** The whole as an id, then JOB.NODE and NODE.JOB for each dot. */
+function apart(text: string): Reading[] {
+  const labels = text.split(".");
+  const found: Reading[] = isJobId(text) ? [{ job: text }] : [];
+  for (let dot = 1; dot < labels.length; dot++) {
+    const left = labels.slice(0, dot).join(".");
+    const right = labels.slice(dot).join(".");
+    if (isJobId(left) && isNodeName(right)) found.push({ job: left, node: right });
+    if (isNodeName(left) && isJobId(right)) found.push({ job: right, node: left });
+  }
+  return found;
+}
+
+/**
+ * What a name means among the jobs there are. A name that is a job's id means that job, whatever else it could mean.
+ *
+ * @param fits what a reading leads to; undefined: nothing
+ * @param text as it was typed, for the message
+ * @returns undefined when no reading leads anywhere
+ * @throws JobError (exit status 65) that lists the candidates
+ */
+export function chooseReading<T>(
+  text: string,
+  readings: readonly Reading[],
+  fits: (reading: Reading) => T | undefined,
+): T | undefined {
+  const found = readings.flatMap((reading) => {
+    const hit = fits(reading);
+    return hit === undefined ? [] : [{ reading, hit }];
+  });
+  const exact = found.find(({ reading }) => reading.job === text && reading.node === undefined);
+  if (exact !== undefined || found.length <= 1) return (exact ?? found[0])?.hit;
+  const names = found.map(({ reading }) => jobHost(reading));
+  throw new JobError(`${quoted(text)} fits several: ${names.join(", ")}`, {
+    hint: `write the one that is meant in full: ${names[0]}`,
+    exitCode: STATUS.several,
+  });
 }

@@ -2,16 +2,18 @@ import {
   closeSync,
   fchmodSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
   statSync,
   writeSync,
 } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { GangwayError, reasonOf } from "../config/errors.ts";
 
 /**
@@ -86,14 +88,18 @@ export function withoutBlock(text: string, path: string): string | undefined {
   return rest === "" && block.madeFile ? undefined : rest;
 }
 
-/** Follows links, also to a file that is not there yet. */
+/** As many as the kernel follows. */
+const MOST_LINKS = 40;
+
+/** Follows links, also to a file that is not there yet: the link stays, and what it points to is made. */
 function realFile(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    return join(realpathSync(dirname(path)), basename(path));
+  let file = path;
+  for (let links = 0; links < MOST_LINKS; links++) {
+    const place = join(realpathSync(dirname(file)), basename(file));
+    if (lstatSync(place, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return place;
+    file = resolve(dirname(place), readlinkSync(place));
   }
+  throw new GangwayError(`${path}: the links go round in a circle`, { hint: "nothing was changed" });
 }
 
 function read(path: string): string | undefined {

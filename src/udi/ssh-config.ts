@@ -44,13 +44,13 @@ export function renderJobConfig({ user, nodes, runDirectory = RUN_DIRECTORY }: J
       block(`Match originalhost ${[...names].join(",")}`, [
         ["User", userName(user)],
         ["Port", String(port)],
-        ["IdentityFile", path(`${runDirectory}/id_ed25519`)],
-        ["CertificateFile", path(`${runDirectory}/id_ed25519-cert.pub`)],
+        ["IdentityFile", configPath(`${runDirectory}/id_ed25519`)],
+        ["CertificateFile", configPath(`${runDirectory}/id_ed25519-cert.pub`)],
         // Not what an agent holds: six of its keys and the server has had enough.
         ["IdentitiesOnly", "yes"],
         // Nobody is there to be asked for a password.
         ["PreferredAuthentications", "publickey"],
-        ["UserKnownHostsFile", path(`${runDirectory}/known_hosts`)],
+        ["UserKnownHostsFile", configPath(`${runDirectory}/known_hosts`)],
         ["GlobalKnownHostsFile", "/dev/null"],
         ["StrictHostKeyChecking", "yes"],
         ["UpdateHostKeys", "no"],
@@ -99,41 +99,70 @@ export function renderKitConfig(options: KitConfigOptions): string {
     const hosts = new Set(names.flatMap((name) => [checkHost(name), name.toLowerCase()]));
     if (hosts.size === 0) throw new GangwayError(`${principal} has no name to be reached by`);
     return block(`Host ${[...hosts].join(" ")}`, [
-      // ssh looks an alias up in small letters; host certificates name their principals so.
-      ["HostName", principal.toLowerCase()],
-      ["HostKeyAlias", principal.toLowerCase()],
-      ["User", userName(options.user)],
-      ["ProxyCommand", `${shellWord(options.connector)} ${shellWord(socket)}`],
+      ["ProxyCommand", `${proxyWord(options.connector)} ${proxyWord(socket)}`],
       ["ProxyUseFdpass", "yes"],
-      ["IdentityFile", path(options.identity)],
-      ["CertificateFile", path(options.certificate)],
-      ["IdentitiesOnly", "yes"],
-      // A key in an agent would outlive the job.
-      ["AddKeysToAgent", "no"],
-      ["PubkeyAuthentication", "yes"],
-      ["PreferredAuthentications", "publickey"],
-      // The name that every version has; newer ones say PubkeyAcceptedAlgorithms.
-      ["PubkeyAcceptedKeyTypes", "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519"],
-      ["UserKnownHostsFile", path(options.knownHosts)],
-      ["GlobalKnownHostsFile", "/dev/null"],
-      ["StrictHostKeyChecking", "yes"],
-      ["HostKeyAlgorithms", "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519"],
-      ["CASignatureAlgorithms", "ssh-ed25519"],
-      ["RevokedHostKeys", "none"],
-      ["VerifyHostKeyDNS", "no"],
-      ["CheckHostIP", "no"],
-      ["UpdateHostKeys", "no"],
-      ["CanonicalizeHostname", "no"],
-      ["RemoteCommand", "none"],
-      ["PermitLocalCommand", "no"],
-      ["Ciphers", "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr"],
-      ["Compression", "no"],
+      ...clientDirectives({ ...options, principal }),
     ]);
   });
   return ["# Made by gangway: how to reach this job from this host. Gone when the job is.\n", ...blocks].join("\n");
 }
 
-function block(head: string, directives: readonly (readonly [string, string])[]): string {
+/** What a client outside of the job needs for one of its nodes, but for the way to it. */
+export interface ClientRequest {
+  readonly user: string;
+  /** Of the node's host certificate. */
+  readonly principal: string;
+  /** Absolute paths. */
+  readonly identity: string;
+  readonly certificate: string;
+  readonly knownHosts: string;
+}
+
+/**
+ * The directives that settle who is spoken to and who speaks, whatever a configuration read later says.
+ *
+ * @throws GangwayError if a name or path cannot stand in the file
+ */
+export function clientDirectives(request: ClientRequest): (readonly [string, string])[] {
+  const principal = checkHost(request.principal).toLowerCase();
+  return [
+    // ssh looks an alias up in small letters; host certificates name their principals so.
+    ["HostName", principal],
+    ["HostKeyAlias", principal],
+    ["User", userName(request.user)],
+    ["IdentityFile", configPath(request.identity)],
+    ["CertificateFile", configPath(request.certificate)],
+    ["UserKnownHostsFile", configPath(request.knownHosts)],
+    ...SETTLED,
+  ];
+}
+
+/** The part of {@link clientDirectives} that is the same for every job: only what OpenSSH 8.0 knows. */
+export const SETTLED: readonly (readonly [string, string])[] = [
+  ["IdentitiesOnly", "yes"],
+  // A key in an agent would outlive the job.
+  ["AddKeysToAgent", "no"],
+  ["PubkeyAuthentication", "yes"],
+  ["PreferredAuthentications", "publickey"],
+  // The name that every version has; newer ones say PubkeyAcceptedAlgorithms.
+  ["PubkeyAcceptedKeyTypes", "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519"],
+  ["GlobalKnownHostsFile", "/dev/null"],
+  ["StrictHostKeyChecking", "yes"],
+  ["HostKeyAlgorithms", "ssh-ed25519-cert-v01@openssh.com,ssh-ed25519"],
+  ["CASignatureAlgorithms", "ssh-ed25519"],
+  ["RevokedHostKeys", "none"],
+  ["VerifyHostKeyDNS", "no"],
+  ["CheckHostIP", "no"],
+  ["UpdateHostKeys", "no"],
+  ["CanonicalizeHostname", "no"],
+  ["RemoteCommand", "none"],
+  ["PermitLocalCommand", "no"],
+  ["Ciphers", "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr"],
+  ["Compression", "no"],
+];
+
+/** A block of ssh_config. */
+export function block(head: string, directives: readonly (readonly [string, string])[]): string {
   return `${[head, ...directives.map(([name, value]) => `  ${name} ${value}`)].join("\n")}\n`;
 }
 
@@ -148,7 +177,7 @@ function userName(name: string): string {
 }
 
 /** An absolute path as a word of ssh_config in which `%` and `${…}` are expanded and `~` stands first. */
-function path(file: string): string {
+export function configPath(file: string): string {
   checkPath(file);
   if (file.includes("${"))
     throw new GangwayError(`the path ${quoted(file)} cannot be written into an ssh configuration`, {
@@ -167,7 +196,7 @@ function word(text: string, escaped?: RegExp): string {
  * A path as a word of a ProxyCommand, whose rest of line goes through `%` expansion and then to the user's `$SHELL -c`,
  * which may be any: single quotes are the one kind that sh, csh and fish agree on.
  */
-function shellWord(file: string): string {
+export function proxyWord(file: string): string {
   checkPath(file);
   const text = file.replaceAll("%", "%%");
   return /^[A-Za-z0-9_./+@%,:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

@@ -1,0 +1,202 @@
+import { chmodSync, type Dirent, lstatSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { asUser, type Identity } from "../config/identity.ts";
+import { readOwnFile } from "../config/own-file.ts";
+import { renderKnownHosts } from "../udi/known-hosts.ts";
+import { hasControl, isJobId } from "../udi/names.ts";
+import { kitConfig } from "./kit.ts";
+import type { RunningLocalJob } from "./local-jobs.ts";
+import { formatIdentity, isGone, type ProcessIdentity, parseIdentity } from "./process.ts";
+
+/** The first line of an entry is a comment to ssh, and what we read. */
+const MARK = "# gangway ";
+const CONF = ".conf";
+const HOSTS = ".hosts";
+/** Longer than any write of an entry takes, whatever the clock of a file server says. */
+const HALF_WRITTEN_MS = 3_600_000;
+
+/** The directory of the index, which `gangway ssh-config --install` makes and nothing else. */
+export function indexDirectory(home: string): string {
+  return join(home, ".gangway/ssh/jobs");
+}
+
+/** The two files of a job's entry: the configuration, and the known_hosts that it names. */
+export function indexFiles(home: string, job: string): { readonly conf: string; readonly hosts: string } {
+  const directory = indexDirectory(home);
+  return { conf: join(directory, `${job}${CONF}`), hosts: join(directory, `${job}${HOSTS}`) };
+}
+
+/** What an entry says of its job: public data, for whoever shares the home directory, on whatever host. */
+export interface IndexEntry {
+  readonly job: string;
+  /** Where its launcher, and its nodes, are. */
+  readonly host: string;
+  /** The id of that host's boot. */
+  readonly boot: string;
+  readonly launcher: ProcessIdentity;
+  readonly user: string;
+  /** Its private directory on that host. */
+  readonly directory: string;
+  readonly nodes: readonly { readonly name: string; readonly principal: string; readonly socket: string }[];
+}
+
+/**
+ * The texts of a job's entry: the kit's blocks under a line for programs, and the line that trusts its authority. The latter
+ * lies beside the former and not with the kit: the kit may have been in /dev/shm, where after a reboot another user can
+ * make a directory of that name, and would say who is to be believed.
+ *
+ * @returns undefined for a job that cannot be entered
+ * @throws GangwayError if a name or path cannot stand in an ssh configuration
+ */
+export function indexEntryOf(
+  job: RunningLocalJob,
+  home: string,
+): { readonly conf: string; readonly hosts: string } | undefined {
+  const { id, directory, record, launcher } = job;
+  if (!record.sshd || record.authority === undefined || launcher === undefined) return undefined;
+  const header = {
+    job: id,
+    host: launcher.host,
+    boot: launcher.start.replace(/^.*@/, ""),
+    launcher: formatIdentity(launcher),
+    user: record.user,
+    directory,
+    nodes: job.nodes.map(({ name, principal, socket }) => ({ name, principal, socket })),
+  };
+  const { user, udiImage } = record;
+  const nodes = job.nodes.map(({ name }) => name);
+  const blocks = kitConfig({ id, user, directory, udiImage, nodes }, indexFiles(home, id).hosts);
+  return { conf: `${MARK}${JSON.stringify(header)}\n${blocks}`, hosts: renderKnownHosts(record.authority) };
+}
+
+/**
+ * Puts a running job into its user's index, if there is one; in that user's name, each file at once.
+ *
+ * @returns whether it is there now
+ * @throws GangwayError, or what the file system says, when it cannot be written
+ */
+export function writeIndexEntry(identity: Identity, home: string, job: RunningLocalJob): boolean {
+  return asUser(identity, () => {
+    if (!hasIndex(home, identity.uid)) return false;
+    const entry = indexEntryOf(job, home);
+    if (entry === undefined) return false;
+    const files = indexFiles(home, job.id);
+    // The one that is named before the one that names it.
+    replaceFile(files.hosts, entry.hosts);
+    replaceFile(files.conf, entry.conf);
+    return true;
+  });
+}
+
+/** Whether the index is the user's own directory, which nobody else can write. To be called in the user's name. */
+function hasIndex(home: string, uid: number): boolean {
+  const state = lstatSync(indexDirectory(home), { throwIfNoEntry: false });
+  return state?.isDirectory() === true && state.uid === uid && (state.mode & 0o022) === 0;
+}
+
+function replaceFile(path: string, content: string): void {
+  // No name that ends in .conf: ssh must not read half of it.
+  const temporary = `${path}.${process.pid}.new`;
+  rmSync(temporary, { force: true });
+  try {
+    writeFileSync(temporary, content, { flag: "wx", mode: 0o600 });
+    // ssh refuses a file that others could have written, and the umask may be anything.
+    chmodSync(temporary, 0o600);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * Takes a job out of the index, where it is this launcher's entry.
+ *
+ * @throws what the file system says
+ */
+export function removeIndexEntry(identity: Identity, home: string, job: string, launcher: ProcessIdentity): void {
+  asUser(identity, () => {
+    if (!hasIndex(home, identity.uid)) return;
+    const entry = readEntry(indexFiles(home, job).conf, identity.uid);
+    if (entry !== undefined && formatIdentity(entry.launcher) === formatIdentity(launcher)) removeFiles(home, job);
+  });
+}
+
+function removeFiles(home: string, job: string): void {
+  const { conf, hosts } = indexFiles(home, job);
+  rmSync(conf, { force: true });
+  rmSync(hosts, { force: true });
+}
+
+/** The entries of a user's index, also of jobs on other hosts; what is not understood is left out. */
+export function readIndex(identity: Identity, home: string): IndexEntry[] {
+  return asUser(identity, () => {
+    if (!hasIndex(home, identity.uid)) return [];
+    const names = readdirSync(indexDirectory(home)).filter((name) => name.endsWith(CONF));
+    return names.flatMap((name) => {
+      const entry = readEntry(join(indexDirectory(home), name), identity.uid);
+      return entry === undefined || `${entry.job}${CONF}` !== name ? [] : [entry];
+    });
+  });
+}
+
+function readEntry(path: string, uid: number): IndexEntry | undefined {
+  try {
+    const [line = ""] = readOwnFile(path, uid).split("\n", 1);
+    return line.startsWith(MARK) ? parseEntry(JSON.parse(line.slice(MARK.length))) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Somebody may have edited it, and another version may have written it. */
+function parseEntry(value: unknown): IndexEntry | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { job, host, boot, launcher, user, directory, nodes } = value as Record<string, unknown>;
+  if (!isLine(job) || !isJobId(job) || !isLine(host) || !isLine(boot) || !isLine(user)) return undefined;
+  if (!isLine(directory) || !isLine(launcher) || !Array.isArray(nodes) || !nodes.every(isEntryNode)) return undefined;
+  const identity = parseIdentity(launcher);
+  return identity === undefined ? undefined : { job, host, boot, launcher: identity, user, directory, nodes };
+}
+
+function isEntryNode(value: unknown): value is IndexEntry["nodes"][number] {
+  if (typeof value !== "object" || value === null) return false;
+  const { name, principal, socket } = value as Record<string, unknown>;
+  return isLine(name) && isLine(principal) && isLine(socket) && socket.startsWith("/");
+}
+
+function isLine(value: unknown): value is string {
+  return typeof value === "string" && !hasControl(value);
+}
+
+/**
+ * Removes the entries of jobs of this host whose launchers are dead, and what a killed launcher left half written.
+ *
+ * @returns the jobs that were forgotten
+ */
+export function collectIndex(identity: Identity, home: string): string[] {
+  const stale = readIndex(identity, home).filter(({ launcher }) => isGone(launcher));
+  return asUser(identity, () => {
+    for (const { job } of stale) removeFiles(home, job);
+    if (hasIndex(home, identity.uid)) removeHalves(home);
+    return stale.map(({ job }) => job);
+  });
+}
+
+function removeHalves(home: string): void {
+  const directory = indexDirectory(home);
+  const entries = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isFile());
+  const names = new Set(entries.map(({ name }) => name));
+  for (const { name } of entries.filter((entry) => isHalf(entry, names))) {
+    const path = join(directory, name);
+    const state = lstatSync(path, { throwIfNoEntry: false });
+    if (state !== undefined && Date.now() - state.mtimeMs > HALF_WRITTEN_MS) rmSync(path, { force: true });
+  }
+}
+
+function isHalf({ name }: Dirent, names: ReadonlySet<string>): boolean {
+  const temporary = /^(.+)\.(?:conf|hosts)\.\d+\.new$/.exec(name)?.[1];
+  if (temporary !== undefined) return isJobId(temporary);
+  const job = name.endsWith(HOSTS) ? name.slice(0, -HOSTS.length) : "";
+  return isJobId(job) && !names.has(`${job}${CONF}`);
+}

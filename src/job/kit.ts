@@ -1,0 +1,49 @@
+import { join } from "node:path";
+import { jobHost } from "../udi/names.ts";
+import { renderKitConfig } from "../udi/ssh-config.ts";
+
+/** A job as the access kit's ssh_config needs to know it. */
+export interface KitJob {
+  readonly id: string;
+  /** Name of the job's user. */
+  readonly user: string;
+  /** The job's private directory. */
+  readonly directory: string;
+  readonly udiImage: string;
+  /** Names of its nodes, in order. */
+  readonly nodes: readonly string[];
+}
+
+/** Where the program lies that connects ssh to a unix socket. */
+export function connectorOf(udiImage: string): string {
+  return join(udiImage, "libexec/connector");
+}
+
+/** The unix socket of a node's sshd, on the host. */
+export function sshSocketOf(directory: string, index: number): string {
+  return join(directory, String(index), "ssh");
+}
+
+/**
+ * The blocks by which plain OpenSSH reaches the nodes of a job of this host.
+ *
+ * @param knownHosts absolute path of the file with the line for the job's authority
+ * @throws GangwayError if a name or path cannot stand in the file
+ */
+export function kitConfig({ id, user, directory, udiImage, nodes }: KitJob, knownHosts: string): string {
+  return renderKitConfig({
+    user,
+    identity: join(directory, "kit/id_ed25519"),
+    certificate: join(directory, "kit/id_ed25519-cert.pub"),
+    knownHosts,
+    connector: connectorOf(udiImage),
+    nodes: nodes.map((name, index) => {
+      const principal = jobHost({ job: id, node: name });
+      return {
+        names: index === 0 ? [principal, jobHost({ job: id })] : [principal],
+        principal,
+        socket: sshSocketOf(directory, index),
+      };
+    }),
+  });
+}

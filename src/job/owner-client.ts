@@ -1,0 +1,160 @@
+import { createConnection, type Socket } from "node:net";
+import { JobError, STATUS } from "../config/errors.ts";
+import { asUser, type Identity } from "../config/identity.ts";
+import {
+  type ConnectionEntry,
+  type KeyEntry,
+  type OwnerReply,
+  type OwnerRequest,
+  parseOwnerReply,
+  type SignedKey,
+  type SignRequest,
+} from "./owner-protocol.ts";
+
+/** More than the table of any job's sessions takes. */
+const LONGEST_REPLY = 64 * 1024 * 1024;
+/** A launcher answers at once; one that was stopped (SIGSTOP) never does. */
+const PATIENCE_MS = 15_000;
+
+/** Where a job's launcher is asked. */
+export interface LauncherAddress {
+  /** Of `launcher.sock`. */
+  readonly path: string;
+  /** Whose job it is, where root asks: the user could have put a link there, which root must not follow. */
+  readonly identity?: Identity;
+}
+
+function connect({ path, identity }: LauncherAddress): Socket {
+  // connect(2) itself is done before this returns.
+  return identity === undefined ? createConnection({ path }) : asUser(identity, () => createConnection({ path }));
+}
+
+/**
+ * The replies to one request; none where no launcher is behind the socket (any more).
+ *
+ * @param patienceMs how long all of it may take; undefined: as long as it takes
+ */
+async function* converse(
+  address: LauncherAddress,
+  request: OwnerRequest,
+  patienceMs?: number,
+): AsyncGenerator<OwnerReply> {
+  const socket = connect(address);
+  const timer = patienceMs === undefined ? undefined : setTimeout(() => socket.destroy(tooLate()), patienceMs);
+  let text = "";
+  let connected = false;
+  socket.once("connect", () => {
+    connected = true;
+    socket.write(`${JSON.stringify(request)}\n`);
+  });
+  try {
+    for await (const chunk of socket.setEncoding("utf8")) {
+      text += String(chunk);
+      for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n")) {
+        const reply = parseOwnerReply(text.slice(0, end));
+        text = text.slice(end + 1);
+        if (reply === undefined) throw new JobError("the job's launcher sent a reply that is not understood", ANOTHER);
+        if (reply.kind === "refused") {
+          throw new JobError(`the launcher refused: ${reply.reason}`, {
+            ...(reply.hint === undefined ? {} : { hint: reply.hint }),
+            ...(reply.exitCode === undefined ? {} : { exitCode: reply.exitCode }),
+          });
+        }
+        yield reply;
+      }
+      if (text.length > LONGEST_REPLY) throw new JobError("the job's launcher sent a reply that is too long");
+    }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (!connected && (code === "ENOENT" || code === "ECONNREFUSED")) return;
+    if (error instanceof JobError) throw error;
+    if (code !== "ECONNRESET" && code !== "EPIPE")
+      throw new JobError(`the launcher's socket ${address.path} cannot be used`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+  throw new JobError("the job's launcher was killed", {
+    hint: "what it left is being cleared; see `gangway ps`",
+    exitCode: STATUS.ended,
+  });
+}
+
+const ANOTHER = { hint: "is it of another version than this program?" };
+
+/**
+ * Asks a job's launcher, and waits for the job's end.
+ *
+ * @param path of its `launcher.sock`
+ * @returns its exit code; undefined when there is no launcher (any more) behind the socket
+ * @throws JobError when the launcher refuses, or goes away without a word
+ */
+export async function askLauncher(
+  path: string,
+  request: Extract<OwnerRequest, { op: "wait" | "stop" }>,
+  identity?: Identity,
+): Promise<number | undefined> {
+  const address = identity === undefined ? { path } : { path, identity };
+  for await (const reply of converse(address, request)) {
+    if (reply.kind === "ended") return reply.exitCode;
+  }
+  return undefined;
+}
+
+/** One question, one answer of the kind that belongs to it. */
+async function ask<K extends OwnerReply["kind"]>(
+  address: LauncherAddress,
+  request: OwnerRequest,
+  kind: K,
+): Promise<Extract<OwnerReply, { kind: K }>> {
+  for await (const reply of converse(address, request, PATIENCE_MS)) {
+    if (reply.kind === "ended") throw new JobError("the job has just ended", { exitCode: STATUS.ended });
+    if (!isKind(reply, kind)) throw new JobError("the job's launcher answered something else than was asked", ANOTHER);
+    return reply;
+  }
+  throw new JobError("no launcher answers for this job", {
+    hint: "it has just ended, or its launcher was killed; see `gangway ps`",
+    exitCode: STATUS.ended,
+  });
+}
+
+function tooLate(): JobError {
+  return new JobError(`the job's launcher did not answer within ${PATIENCE_MS / 1000} s`, {
+    hint: "was it stopped (SIGSTOP, or ^Z)?",
+    exitCode: STATUS.unreachable,
+  });
+}
+
+function isKind<K extends OwnerReply["kind"]>(reply: OwnerReply, kind: K): reply is Extract<OwnerReply, { kind: K }> {
+  return reply.kind === kind;
+}
+
+/**
+ * Has a public key of the owner's signed by the job's authority.
+ *
+ * @throws JobError when the launcher refuses (and why), and when none answers (exit status 69)
+ */
+export async function signKey(address: LauncherAddress, request: Omit<SignRequest, "op">): Promise<SignedKey> {
+  return await ask(address, { op: "sign", ...request }, "signed");
+}
+
+/** The keys that the owner had signed for this job, oldest first. @throws JobError as {@link signKey} */
+export async function listKeys(address: LauncherAddress): Promise<readonly KeyEntry[]> {
+  return (await ask(address, { op: "keys" }, "keys")).keys;
+}
+
+/**
+ * Ends a key that the owner had signed, and the connections that logged in by it.
+ *
+ * @param serial decimal
+ * @returns how many connections that were
+ * @throws JobError as {@link signKey}
+ */
+export async function revokeKey(address: LauncherAddress, serial: string): Promise<number> {
+  return (await ask(address, { op: "revoke", serial }, "revoked")).sessions;
+}
+
+/** The job's open connections with their sessions. @throws JobError as {@link signKey} */
+export async function listSessions(address: LauncherAddress): Promise<readonly ConnectionEntry[]> {
+  return (await ask(address, { op: "sessions" }, "sessions")).sessions;
+}

@@ -1,0 +1,100 @@
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { JobError, STATUS, UsageError } from "../config/errors.ts";
+import { generateKeyPair } from "../udi/keys.ts";
+import { renderKnownHosts } from "../udi/known-hosts.ts";
+import { quoted } from "../udi/names.ts";
+import { block, clientDirectives, proxyWord } from "../udi/ssh-config.ts";
+import { Interrupted, runChild } from "./child.ts";
+import { type KitReply, parseKitReply } from "./kit-reply.ts";
+import type { Reading } from "./target.ts";
+
+/** A host that ssh reaches and on which the job's node runs. */
+export interface Carrier {
+  /** As for ssh: a name of the user's ~/.ssh/config, `user@name`. */
+  readonly host: string;
+  /** Absolute path of the ssh that goes there: the user's own, with the user's own configuration. */
+  readonly ssh: string;
+}
+
+/**
+ * Checks a carrier's name before it becomes an argument of ssh and a word of a ProxyCommand.
+ *
+ * @throws UsageError (exit status 64)
+ */
+export function checkCarrier(host: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.@+:[\]-]{0,253}$/.test(host)) return host;
+  throw new UsageError(`--via ${quoted(host)}: this is no host`, {
+    hint: "write it as for ssh: HOST, USER@HOST, or a name of your ~/.ssh/config",
+    exitCode: STATUS.usage,
+  });
+}
+
+/** `[NODE.]JOB`, as `gangway key authorize --kit` takes it. */
+export function wordOf({ job, node }: Reading): string {
+  return node === undefined ? job : `${node}.${job}`;
+}
+
+/** Statuses of the other side's gangway that mean the same here. */
+const TOLD: readonly number[] = Object.values(STATUS);
+
+/** Has a public key signed by the job's launcher, through ssh to the host where it runs. @throws JobError */
+async function authorize({ host, ssh }: Carrier, reading: Reading, publicKey: string): Promise<KitReply> {
+  // The words are of letters, digits, `.`, `_`, `+` and `-`: the same in every shell.
+  const words = ["-T", "--", host, "gangway", "key", "authorize", "--kit", wordOf(reading)];
+  const stdio = ["pipe", "pipe", "inherit"] as const;
+  const { code, output, interrupted } = await runChild(ssh, words, { stdio: [...stdio] }, { input: `${publicKey}\n` });
+  if (interrupted !== undefined) throw new Interrupted(interrupted);
+  if (code === 0) return parseKitReply(output.toString("latin1"));
+  if (TOLD.includes(code)) throw new JobError(`${host} refused (said above)`, { exitCode: code });
+  const reason =
+    code === 255
+      ? "ssh does not get there"
+      : code === 127
+        ? "there is no gangway in the PATH that ssh finds there"
+        : `gangway there ended with ${code}`;
+  throw new JobError(`job ${reading.job} cannot be reached through ${host}: ${reason}`, {
+    hint: `try: ssh ${host} gangway ps`,
+    exitCode: STATUS.unreachable,
+  });
+}
+
+/** The way to a job through a carrier. */
+export interface CarriedJob {
+  /** ssh_config for {@link name}. */
+  readonly configFile: string;
+  readonly name: string;
+  readonly reply: KitReply;
+}
+
+/**
+ * Makes a key for one session in a private directory, has it signed, and writes the configuration that uses it. The key is
+ * born here and gone with the directory; what the other host says is data.
+ *
+ * @param directory private, in memory; it is removed by the caller
+ */
+export async function carry(carrier: Carrier, reading: Reading, directory: string): Promise<CarriedJob> {
+  const key = generateKeyPair("gangway session");
+  const file = (name: string, content: string) => {
+    const path = join(directory, name);
+    writeFileSync(path, content, { flag: "wx", mode: 0o600 });
+    chmodSync(path, 0o600);
+    return path;
+  };
+  const identity = file("id_ed25519", key.privateKey);
+  const reply = await authorize(carrier, reading, key.publicKey);
+  const certificate = file("id_ed25519-cert.pub", `${reply.certificate}\n`);
+  const knownHosts = file("known_hosts", renderKnownHosts(reply.authority));
+  const name = reply.principal;
+  const directives = clientDirectives({ user: reply.user, principal: name, identity, certificate, knownHosts });
+  const configFile = file(
+    "ssh_config",
+    block(`Host ${name}`, [["ProxyCommand", proxyCommand(carrier, reply)], ...directives]),
+  );
+  return { configFile, name, reply };
+}
+
+/** The bytes' way: the user's ssh to the host, and there the connector to the node's socket. */
+function proxyCommand({ host, ssh }: Carrier, { connector, socket }: KitReply): string {
+  return `${proxyWord(ssh)} -T -- ${host} ${connector} --stdio ${socket}`;
+}

@@ -1,0 +1,61 @@
+import { type SpawnOptions, spawn } from "node:child_process";
+import { constants } from "node:os";
+import { GangwayError, JobError } from "../config/errors.ts";
+
+/** A signal ended the work. Nothing is said: who sent it knows. */
+export class Interrupted extends GangwayError {
+  constructor(signal: NodeJS.Signals) {
+    super("", { exitCode: 128 + constants.signals[signal] });
+  }
+}
+
+/** They reach a child from the terminal as well, and it decides what they mean. */
+const FROM_TERMINAL: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
+const PASSED: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP"];
+
+/**
+ * Runs a program that this process does nothing else than wait for, with its own standard streams unless `options` say
+ * otherwise. Signals are the child's: this process outlives it, and clears up.
+ *
+ * @param input for its standard input, where that is a pipe
+ * @returns its exit code (128+n for a signal), and what it wrote where its standard output is a pipe
+ * @throws JobError when it cannot be started, or writes more than `limit` bytes
+ */
+export async function runChild(
+  program: string,
+  words: readonly string[],
+  options: SpawnOptions = { stdio: "inherit" },
+  { input = "", limit = 256 * 1024 }: { readonly input?: string; readonly limit?: number } = {},
+): Promise<{ readonly code: number; readonly output: Buffer; readonly interrupted?: NodeJS.Signals }> {
+  const child = spawn(program, words, options);
+  let interrupted: NodeJS.Signals | undefined;
+  const note = (signal: NodeJS.Signals) => {
+    interrupted = signal;
+  };
+  const pass = (signal: NodeJS.Signals) => {
+    interrupted = signal;
+    child.kill(signal);
+  };
+  for (const signal of FROM_TERMINAL) process.on(signal, note);
+  for (const signal of PASSED) process.on(signal, pass);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  child.stdout?.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > limit) child.kill("SIGKILL");
+    else chunks.push(chunk);
+  });
+  child.stdin?.on("error", () => undefined);
+  child.stdin?.end(input);
+  try {
+    const code = await new Promise<number>((resolve, reject) => {
+      child.once("error", (error) => reject(new JobError(`${program} cannot be started: ${error.message}`)));
+      child.once("close", (exit, signal) => resolve(exit ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+    });
+    if (size > limit) throw new JobError(`${program} wrote more than ${limit} bytes: that is no answer`);
+    return { code, output: Buffer.concat(chunks), ...(interrupted === undefined ? {} : { interrupted }) };
+  } finally {
+    for (const signal of FROM_TERMINAL) process.off(signal, note);
+    for (const signal of PASSED) process.off(signal, pass);
+  }
+}

@@ -1,0 +1,153 @@
+import { writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
+import type { Account } from "../udi/accounts.ts";
+import { configPath } from "../udi/ssh-config.ts";
+import { type Carrier, carry, checkCarrier } from "./carrier.ts";
+import { Interrupted, runChild } from "./child.ts";
+import { withPrivateDirectory } from "./private-directory.ts";
+import { type Found, resolveJob, type Seeker } from "./resolve.ts";
+import { asAccount, sshProgram } from "./ssh-client.ts";
+import type { SshWords } from "./ssh-words.ts";
+import { type Reading, readingsOf } from "./target.ts";
+import { findTcp, hasSocket, readBanner, type Way } from "./ways.ts";
+
+/** Seconds that ssh waits for the node's sshd, unless the user says otherwise. */
+const CONNECT_TIMEOUT_S = 30;
+
+export interface EnterRequest {
+  readonly seeker: Seeker;
+  readonly words: SshWords;
+  readonly target: string;
+  /** Undefined: the best that is possible. */
+  readonly way: Way | undefined;
+  /** The setting runDirectory. */
+  readonly runDirectory: string | undefined;
+  /** Where root enters another user's job: ssh runs as that user. */
+  readonly user?: Account;
+}
+
+/**
+ * Runs ssh into a job's container, with this process's own standard streams.
+ *
+ * @returns ssh's exit status
+ * @throws JobError, UsageError with the exit statuses of docs/internals.md, section 10
+ */
+export async function enterJob(request: EnterRequest): Promise<number> {
+  const { words, target } = request;
+  if (words.via !== undefined) return await enterThrough(request, checkCarrier(words.via), readingsOf(target)[0]);
+  const found = await resolveJob(request.seeker, target);
+  if (found.where === "elsewhere") {
+    if (request.way === "socket" || request.way === "tcp") throw notHere(found, request.way);
+    return await enterThrough(request, checkCarrier(found.host), found.reading);
+  }
+  return await enterHere(request, found);
+}
+
+function notHere({ host, reading }: Extract<Found, { where: "elsewhere" }>, way: Way): JobError {
+  return new JobError(`job ${reading.job} runs on ${host}: ${way} is no way from here`, {
+    hint: `leave --connect out, or name a host that reaches it: --via ${host}`,
+    exitCode: STATUS.unreachable,
+  });
+}
+
+/** By the job's access kit, which is on this host. */
+async function enterHere(request: EnterRequest, found: Extract<Found, { where: "here" }>): Promise<number> {
+  const { job, node } = found;
+  const { words } = request;
+  if (request.way === "ssh") {
+    throw new UsageError("--connect ssh needs a host to go through: the job runs on this one", {
+      hint: "add --via HOST, or leave --connect out",
+      exitCode: STATUS.usage,
+    });
+  }
+  const socket = request.way === "socket" || (request.way === undefined && hasSocket(node.socket));
+  const way = socket ? [] : tcpOptions(await findTcp(node));
+  const kit = join(job.directory, "kit/ssh_config");
+  const program = sshProgram(job.record.udiImage);
+  const run = async (config: string) => {
+    const argv = argumentsOf(words, way, config, node.principal);
+    return await runChild(program, argv, { stdio: "inherit", ...asAccount(request.user) });
+  };
+  const { code, interrupted } = await withUserConfig(request, kit, run);
+  if (code === 255 && interrupted === undefined) await explainFailure(request, found);
+  return code;
+}
+
+/** What stands on the command line goes before the kit's file. */
+function tcpOptions({ address, port }: { address: string; port: number }): string[] {
+  const settings = [`HostName=${address}`, `Port=${port}`, "ProxyCommand=none", "ProxyUseFdpass=no"];
+  return settings.flatMap((setting) => ["-o", setting]);
+}
+
+function argumentsOf({ options, command }: SshWords, way: readonly string[], config: string, host: string): string[] {
+  const timeout = ["-o", `ConnectTimeout=${CONNECT_TIMEOUT_S}`];
+  return [...options, ...way, ...timeout, "-F", config, "--", host, ...command];
+}
+
+/** `-F FILE` of the user's: read behind ours, so that it can add to it, and not turn it elsewhere. */
+async function withUserConfig<T>(
+  { words, seeker, runDirectory }: EnterRequest,
+  ours: string,
+  work: (config: string) => Promise<T>,
+): Promise<T> {
+  const theirs = words.configFile;
+  if (theirs === undefined || theirs === "none") return await work(ours);
+  return await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
+    const both = join(directory, "with_user_config");
+    const lines = [ours, resolve(theirs)].map((file) => `Include ${configPath(file)}\n`);
+    writeFileSync(both, lines.join(""), { flag: "wx", mode: 0o600 });
+    return await work(both);
+  });
+}
+
+/** ssh failed, or what ran by it ended with 255: was it the job, or its node? Returns where it was neither. */
+async function explainFailure(
+  { seeker, target }: EnterRequest,
+  before: Extract<Found, { where: "here" }>,
+): Promise<void> {
+  const now = await resolveJob(seeker, target);
+  if (now.where !== "here") return;
+  try {
+    await readBanner(now.node.socket);
+  } catch (error) {
+    throw new JobError(`${before.node.name} of job ${before.job.id} cannot be reached: ${reasonOf(error)}`, {
+      hint: `\`gangway doctor ${before.job.id}\` says more; the node may be frozen, overloaded or out of memory`,
+      exitCode: STATUS.unreachable,
+    });
+  }
+}
+
+/** Through ssh to the host on which the job's node runs. */
+async function enterThrough(request: EnterRequest, host: string, reading: Reading): Promise<number> {
+  const { seeker, words, way, runDirectory } = request;
+  if (request.user !== undefined) {
+    throw new UsageError("root enters other users' jobs on their own host only", {
+      hint: `log in to ${host} as the job's user`,
+      exitCode: STATUS.usage,
+    });
+  }
+  if (way === "socket") {
+    throw new UsageError("--connect socket is a way on the job's own host, not through another", {
+      hint: "use --connect ssh with --via",
+      exitCode: STATUS.usage,
+    });
+  }
+  const carrier: Carrier = { host, ssh: sshProgram("") };
+  return await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
+    const { configFile, name, reply } = await carry(carrier, reading, directory);
+    const options = way === "tcp" ? tcpOptions(await findCarriedTcp(name, reply.tcp)) : [];
+    const { code, interrupted } = await withUserConfig(request, configFile, (config) =>
+      runChild(carrier.ssh, argumentsOf(words, options, config, name)),
+    );
+    if (interrupted !== undefined && code === 255) throw new Interrupted(interrupted);
+    return code;
+  });
+}
+
+/** Each address may have a port of its own. */
+async function findCarriedTcp(name: string, places: readonly { address: string; port: number }[]) {
+  const port = places[0]?.port ?? 0;
+  const addresses = places.filter((place) => place.port === port).map(({ address }) => address);
+  return await findTcp({ name, port, addresses });
+}

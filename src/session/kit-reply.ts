@@ -1,0 +1,78 @@
+import { JobError, STATUS } from "../config/errors.ts";
+import { isAddress, isNodeName, parseJobHost, quoted } from "../udi/names.ts";
+
+/** What `gangway key authorize --kit` prints: data, never configuration or shell (docs/internals.md, section 10). */
+export interface KitReply {
+  /** TYPE BASE64. */
+  readonly certificate: string;
+  /** The job's authority: TYPE BASE64. */
+  readonly authority: string;
+  /** The principal of the node's host certificate. */
+  readonly principal: string;
+  readonly user: string;
+  /** Paths on the node's host. */
+  readonly socket: string;
+  readonly connector: string;
+  readonly tcp: readonly { readonly address: string; readonly port: number }[];
+}
+
+const LONGEST = 64 * 1024;
+const BASE64 = "[A-Za-z0-9+/]{40,16000}={0,2}";
+const CERTIFICATE = new RegExp(`^(ssh-ed25519-cert-v01@openssh\\.com ${BASE64})(?: .*)?$`);
+const AUTHORITY = new RegExp(`^(ssh-ed25519 ${BASE64})(?: .*)?$`);
+const USER = /^[A-Za-z0-9_.][A-Za-z0-9_.@+-]{0,254}$/;
+/** They become words of a ProxyCommand, here and in the other side's shell: nothing in them is special to any. */
+const PATH = /^\/[A-Za-z0-9_./+@,:-]{1,4000}$/;
+
+/**
+ * Reads the reply of a host that need not be trusted: whatever it says, nothing of it becomes more than a key, a name or
+ * a path. Lines with other keywords are passed over: a newer gangway may print them.
+ *
+ * @throws JobError (exit status 76) that names the line that is not what it should be
+ */
+export function parseKitReply(text: string): KitReply {
+  if (text.length > LONGEST) throw bad("it is too long");
+  const values = new Map<string, string[]>();
+  for (const line of text.split(/\r?\n/)) {
+    const blank = line.indexOf(" ");
+    if (blank === -1) continue;
+    const keyword = line.slice(0, blank);
+    values.set(keyword, [...(values.get(keyword) ?? []), line.slice(blank + 1)]);
+  }
+  const one = (keyword: string, form: RegExp): string => {
+    const [value, second] = values.get(keyword) ?? [];
+    if (value === undefined) throw bad(`it has no line "${keyword}"`);
+    const match = second === undefined ? form.exec(value) : null;
+    if (match === null) throw bad(`its line "${keyword}" says ${quoted(value)}`);
+    return match[1] ?? value;
+  };
+  const principal = one("host", /^[A-Za-z0-9_.+-]+$/);
+  const named = parseJobHost(principal);
+  if (named?.node === undefined) throw bad(`its line "host" says ${quoted(principal)}`);
+  return {
+    certificate: one("certificate", CERTIFICATE),
+    authority: one("authority", AUTHORITY),
+    principal,
+    user: one("user", USER),
+    socket: one("socket", PATH),
+    connector: one("connector", PATH),
+    tcp: (values.get("tcp") ?? []).map(tcpAddress),
+  };
+}
+
+function tcpAddress(text: string): { address: string; port: number } {
+  const [address = "", port = "", more] = text.split(" ");
+  const number = Number(port);
+  const isPort = /^\d{1,5}$/.test(port) && number >= 1 && number <= 65_535;
+  if (more !== undefined || !(isAddress(address) || isNodeName(address)) || !isPort) {
+    throw bad(`its line "tcp" says ${quoted(text)}`);
+  }
+  return { address, port: number };
+}
+
+function bad(what: string): JobError {
+  return new JobError(`the other host's answer is not understood: ${what}`, {
+    hint: "is gangway there of another version, or does a start-up file there print something?",
+    exitCode: STATUS.unreachable,
+  });
+}

@@ -1,0 +1,92 @@
+import { createConnection } from "node:net";
+import { join } from "node:path";
+import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
+import { checkCarrier, wordOf } from "./carrier.ts";
+import { runChild } from "./child.ts";
+import { resolveJob, type Seeker } from "./resolve.ts";
+import { sshProgram } from "./ssh-client.ts";
+import { readingsOf } from "./target.ts";
+import { findTcp, hasSocket, type TcpPlace, type Way } from "./ways.ts";
+
+const CONNECT_MS = 30_000;
+
+export interface ProxyRequest {
+  readonly seeker: Seeker;
+  /** As ssh gives it to its ProxyCommand (%h). */
+  readonly host: string;
+  readonly way: Way | undefined;
+  readonly via: string | undefined;
+}
+
+/**
+ * Copies between this process's standard streams and the sshd of a job's node; nothing else is ever written to standard
+ * output. Each direction ends by itself.
+ *
+ * @returns the exit status
+ * @throws JobError, UsageError with the exit statuses of docs/internals.md, section 10
+ */
+export async function proxyTo({ seeker, host, way, via }: ProxyRequest): Promise<number> {
+  if (via !== undefined) return await throughHost(checkCarrier(via), wordOf(readingsOf(host)[0]));
+  const found = await resolveJob(seeker, host);
+  if (found.where === "elsewhere") {
+    if (way === undefined || way === "ssh") return await throughHost(checkCarrier(found.host), wordOf(found.reading));
+    throw new JobError(`job ${found.reading.job} runs on ${found.host}: ${way} is no way from here`, {
+      hint: `leave --connect out, or use gangway ssh --via ${found.host}`,
+      exitCode: STATUS.unreachable,
+    });
+  }
+  if (way === "ssh") {
+    throw new UsageError("--connect ssh needs a host to go through: the job runs on this one", {
+      hint: "add --via HOST, or leave --connect out",
+      exitCode: STATUS.usage,
+    });
+  }
+  const { job, node } = found;
+  if (way === "tcp" || (way === undefined && !hasSocket(node.socket))) return await copy(await findTcp(node));
+  // It asks the kernel who listens, which Node cannot.
+  const connector = join(job.record.udiImage, "libexec/connector");
+  return (await runChild(connector, ["--stdio", node.socket])).code;
+}
+
+/** gangway there knows the way from there. */
+async function throughHost(host: string, job: string): Promise<number> {
+  return (await runChild(sshProgram(""), ["-T", "--", host, "gangway", "proxy", job])).code;
+}
+
+/** @throws JobError (exit status 76) */
+async function copy({ address, port }: TcpPlace): Promise<number> {
+  const { stdin, stdout } = process;
+  const socket = createConnection({ host: address, port, allowHalfOpen: true, noDelay: true });
+  const where = `${address} port ${port}`;
+  await new Promise<void>((resolve, reject) => {
+    const unreachable = (error: unknown) =>
+      reject(new JobError(`${where}: ${reasonOf(error)}`, { exitCode: STATUS.unreachable }));
+    const timer = setTimeout(
+      () => socket.destroy(new Error(`no connection within ${CONNECT_MS / 1000} s`)),
+      CONNECT_MS,
+    );
+    socket.once("connect", () => {
+      clearTimeout(timer);
+      socket.off("error", unreachable);
+      resolve();
+    });
+    socket.once("error", unreachable);
+    socket.once("close", () => clearTimeout(timer));
+    // ssh has gone before there was anything to be said.
+    stdin.once("end", () => socket.connecting && socket.destroy(new Error("standard input was closed")));
+    stdin.pipe(socket);
+  });
+  return await new Promise<number>((resolve) => {
+    const leave = (code: number) => {
+      socket.destroy();
+      stdin.destroy();
+      resolve(code);
+    };
+    socket.on("error", () => leave(1));
+    stdin.on("error", () => leave(1));
+    // Its reader has gone: nobody wants the rest.
+    stdout.on("error", () => leave(1));
+    socket.on("end", () => stdout.end(() => leave(0)));
+    socket.pipe(stdout, { end: false });
+  });
+}

@@ -1,0 +1,163 @@
+import { hostname } from "node:os";
+import { EngineError, JobError, STATUS } from "../config/errors.ts";
+import type { Places } from "../config/paths.ts";
+import type { EndedJob } from "../job/ended.ts";
+import { type IndexEntry, readIndex } from "../job/index-entry.ts";
+import type { JobSummary } from "../job/jobs.ts";
+import { type LocalJob, type LocalNode, localJob, localJobs, type RunningLocalJob } from "../job/local-jobs.ts";
+import { quoted } from "../udi/names.ts";
+import { chooseReading, type Reading, readingsOf } from "./target.ts";
+
+/** Whose jobs are looked for, and where. */
+export interface Seeker {
+  readonly places: Places;
+  /** The user's run bases on this host. */
+  readonly bases: readonly string[];
+  /** Everybody's jobs on the engine: asked only to say why a job cannot be reached. */
+  engineJobs(): Promise<readonly JobSummary[]>;
+  endedJob(job: string): EndedJob | undefined;
+}
+
+/** Where a job was found. */
+export type Found =
+  | { readonly where: "here"; readonly job: RunningLocalJob; readonly node: LocalNode }
+  | { readonly where: "elsewhere"; readonly host: string; readonly reading: Reading };
+
+type Hit = Found | { readonly where: "not running"; readonly job: LocalJob; readonly reading: Reading };
+
+/** A node of a running job by its name, or its number; undefined: the head. */
+function nodeOf(job: RunningLocalJob, wanted: string | undefined): LocalNode | undefined {
+  if (wanted === undefined) return job.nodes[0];
+  const named = job.nodes.find(({ name }) => name === wanted || name.toLowerCase() === wanted.toLowerCase());
+  return named ?? (/^\d{1,7}$/.test(wanted) ? job.nodes[Number(wanted)] : undefined);
+}
+
+/** What one reading of a name leads to: on this host before all, then in the index. */
+function lookUp({ places, bases }: Seeker, index: readonly IndexEntry[], reading: Reading): Hit | undefined {
+  const entry = index.find(({ job }) => job === reading.job);
+  const elsewhere: Hit | undefined =
+    entry === undefined || entry.host === hostname() ? undefined : { where: "elsewhere", host: entry.host, reading };
+  const job = localJob(places.user, bases, reading.job);
+  if (job === undefined) return elsewhere;
+  if (job.state !== "running") {
+    if (job.state === "gone" && elsewhere !== undefined) return elsewhere;
+    return { where: "not running", job, reading };
+  }
+  const node = nodeOf(job, reading.node);
+  return node === undefined ? elsewhere : { where: "here", job, node };
+}
+
+/**
+ * The job that a name means, and where it runs. Without the engine, where the job runs on this host: its directory says
+ * all that is needed.
+ *
+ * @throws JobError with the exit status that internals, section 10, has for what is the matter
+ */
+export async function resolveJob(seeker: Seeker, text: string): Promise<Found> {
+  const readings = readingsOf(text);
+  const index = readIndex(seeker.places.user, seeker.places.home);
+  const hit = chooseReading(text, readings, (reading) => lookUp(seeker, index, reading));
+  if (hit === undefined) throw await explainMissing(seeker, text, readings);
+  if (hit.where !== "not running") return checkEnterable(hit);
+  const id = hit.job.id;
+  if (hit.job.state === "launching") {
+    throw new JobError(`job ${id} is being launched and does not run yet`, {
+      hint: `wait for it: gangway ssh --auto-retry ${id}`,
+      exitCode: STATUS.notYet,
+    });
+  }
+  throw ended(id, seeker.endedJob(id)) ?? killed(id);
+}
+
+function checkEnterable(found: Found): Found {
+  if (found.where === "here" && !found.job.record.sshd) {
+    throw new JobError(`job ${found.job.id} takes no sessions: it was started without an sshd`, {
+      hint: "its command's output is in `gangway logs`, where it is detached",
+      exitCode: STATUS.unreachable,
+    });
+  }
+  return found;
+}
+
+function killed(id: string): JobError {
+  return new JobError(`job ${id} has ended: its launcher was killed`, {
+    hint: "what it left is cleared by `gangway gc`",
+    exitCode: STATUS.ended,
+  });
+}
+
+function ended(id: string, end: EndedJob | undefined): JobError | undefined {
+  if (end === undefined) return undefined;
+  return new JobError(`job ${id} has ended: exit status ${end.exitCode}, ${end.ended}`, {
+    hint: `what it printed: gangway logs ${id}`,
+    exitCode: STATUS.ended,
+  });
+}
+
+/** Why no reading leads to a job that could be entered. */
+async function explainMissing(seeker: Seeker, text: string, readings: readonly Reading[]): Promise<JobError> {
+  const { uid } = seeker.places.user;
+  const noNode = withoutNode(seeker, readings);
+  if (noNode !== undefined) return noNode;
+  const [jobs, silent] = await askEngine(seeker);
+  for (const { job } of readings) {
+    const same = jobs.filter((summary) => summary.job === job);
+    const own = same.find((summary) => summary.uid === uid);
+    if (own !== undefined) return ofEngine(own);
+    const end = ended(job, seeker.endedJob(job));
+    if (end !== undefined) return end;
+    if (same[0] !== undefined) {
+      return new JobError(
+        `job ${job} is ${same[0].user === "" ? "another user" : same[0].user}'s: only they can enter it`,
+        {
+          hint: "ask them, or start one of your own with `gangway run`",
+          exitCode: STATUS.notYours,
+        },
+      );
+    }
+  }
+  const { user, home } = seeker.places;
+  const indexed = readIndex(user, home).map(({ job }) => job);
+  const running = [...new Set([...localJobs(user, seeker.bases).map(({ id }) => id), ...indexed])];
+  const hint = running.length === 0 ? "none of yours runs on this host" : `yours: ${running.join(", ")}`;
+  return new JobError(`there is no job ${quoted(text)}`, {
+    hint: silent === undefined ? hint : `${hint}; the engine could not be asked (${silent})`,
+    exitCode: STATUS.noSuchJob,
+  });
+}
+
+/** The job is there, and has no such node. */
+function withoutNode({ places, bases }: Seeker, readings: readonly Reading[]): JobError | undefined {
+  for (const { job, node } of readings) {
+    const local = node === undefined ? undefined : localJob(places.user, bases, job);
+    if (local?.state !== "running") continue;
+    return new JobError(`job ${job} has no node ${quoted(node ?? "")}`, {
+      hint: `it has ${local.nodes.map(({ name }) => name).join(", ")}`,
+      exitCode: STATUS.noSuchJob,
+    });
+  }
+  return undefined;
+}
+
+async function askEngine(seeker: Seeker): Promise<[readonly JobSummary[], string | undefined]> {
+  try {
+    return [await seeker.engineJobs(), undefined];
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    return [[], error.message];
+  }
+}
+
+function ofEngine({ job, orphaned, nodes }: JobSummary): JobError {
+  if (orphaned) return killed(job);
+  if (nodes.every(({ state }) => state === "created")) {
+    return new JobError(`job ${job} is being launched and does not run yet`, {
+      hint: `wait for it: gangway ssh --auto-retry ${job}`,
+      exitCode: STATUS.notYet,
+    });
+  }
+  return new JobError(`job ${job} runs, but its private directory is not on this host`, {
+    hint: "is it in another runDirectory, or was the job started on another host?",
+    exitCode: STATUS.unreachable,
+  });
+}

@@ -1,0 +1,128 @@
+import { STATUS, UsageError } from "../config/errors.ts";
+import { didYouMean } from "../config/suggest.ts";
+
+/** ssh's options without and with an argument: its getopt string (ssh.c of OpenSSH 10.0). */
+const PLAIN = new Set("1246afgknqstvxACGKMNTVXYy");
+const WITH_ARGUMENT = new Set("bceilmopBDEFIJLOPQRSwW");
+
+/** Our own, long so that they cannot be taken for ssh's. */
+const OWN_PLAIN = ["--auto-retry", "--help"] as const;
+const OWN_WITH_ARGUMENT = ["--connect", "--via", "--user", "--engine"] as const;
+
+type OwnPlain = (typeof OWN_PLAIN)[number];
+type OwnWithArgument = (typeof OWN_WITH_ARGUMENT)[number];
+
+/** The words of `gangway ssh`, taken apart as ssh does it. */
+export interface SshWords {
+  /** ssh's options, each apart from the others, without -F. */
+  readonly options: readonly string[];
+  /** Of -F. */
+  readonly configFile?: string;
+  /** The job. Undefined only where ssh needs no host (-V, -Q). */
+  readonly target?: string;
+  /** What stands behind the job, to be joined by blanks. */
+  readonly command: readonly string[];
+  readonly autoRetry: boolean;
+  readonly help: boolean;
+  readonly connect?: string;
+  readonly via?: string;
+  readonly user?: string;
+  readonly engine?: string;
+}
+
+interface Reader {
+  readonly words: readonly string[];
+  at: number;
+  readonly options: string[];
+  readonly plain: Set<OwnPlain>;
+  readonly values: Map<OwnWithArgument | "-F", string>;
+}
+
+/**
+ * Reads `[OPTION…] JOB [OPTION…] [COMMAND…]`: like ssh's own getopt loop, options may also stand between the host and
+ * the command, several letters in one word, an argument in the same word or the next; `--` ends them for good.
+ *
+ * @throws UsageError (exit status 64) for an option that neither ssh nor we have, or that lacks its argument
+ */
+export function parseSshWords(words: readonly string[]): SshWords {
+  const reader: Reader = { words, at: 0, options: [], plain: new Set(), values: new Map() };
+  const terminated = readOptions(reader);
+  const target = words[reader.at];
+  reader.at += 1;
+  if (target !== undefined && !terminated) readOptions(reader);
+  const value = (name: OwnWithArgument | "-F") => reader.values.get(name);
+  const given = {
+    configFile: value("-F"),
+    target,
+    connect: value("--connect"),
+    via: value("--via"),
+    user: value("--user"),
+    engine: value("--engine"),
+  };
+  return {
+    options: reader.options,
+    command: words.slice(reader.at),
+    autoRetry: reader.plain.has("--auto-retry"),
+    help: reader.plain.has("--help"),
+    ...Object.fromEntries(Object.entries(given).filter(([, text]) => text !== undefined)),
+  };
+}
+
+/** Up to the first word that is no option, or behind `--`; returns whether it was that. */
+function readOptions(reader: Reader): boolean {
+  for (;;) {
+    const word = reader.words[reader.at];
+    if (word === undefined || word === "-" || !word.startsWith("-")) return false;
+    reader.at += 1;
+    if (word === "--") return true;
+    if (word.startsWith("--")) readOwn(reader, word);
+    else readLetters(reader, word);
+  }
+}
+
+function readOwn(reader: Reader, word: string): void {
+  const equals = word.indexOf("=");
+  const name = equals === -1 ? word : word.slice(0, equals);
+  const plain = OWN_PLAIN.find((own) => own === name);
+  const valued = OWN_WITH_ARGUMENT.find((own) => own === name);
+  if (plain !== undefined && equals === -1) reader.plain.add(plain);
+  else if (valued !== undefined) {
+    reader.values.set(valued, equals === -1 ? nextWord(reader, name) : word.slice(equals + 1));
+  } else {
+    const hint = didYouMean(name, [...OWN_PLAIN, ...OWN_WITH_ARGUMENT]) ?? "see `gangway ssh --help`";
+    throw new UsageError(`there is no option "${word}"`, { hint, exitCode: STATUS.usage });
+  }
+}
+
+function readLetters(reader: Reader, word: string): void {
+  for (let index = 1; index < word.length; index++) {
+    const letter = word.charAt(index);
+    if (PLAIN.has(letter)) {
+      reader.options.push(`-${letter}`);
+      continue;
+    }
+    if (!WITH_ARGUMENT.has(letter)) {
+      throw new UsageError(`ssh has no option -${letter} (in "${word}")`, {
+        hint: "ssh's options stand before the job, those of the command behind it",
+        exitCode: STATUS.usage,
+      });
+    }
+    const rest = word.slice(index + 1);
+    const argument = rest === "" ? nextWord(reader, `-${letter}`) : rest;
+    if (letter === "F") reader.values.set("-F", argument);
+    else reader.options.push(`-${letter}`, argument);
+    return;
+  }
+}
+
+function nextWord(reader: Reader, option: string): string {
+  const word = reader.words[reader.at];
+  if (word === undefined) {
+    throw new UsageError(`${option} needs an argument`, {
+      hint: "see `gangway ssh --help` and ssh(1)",
+      exitCode: STATUS.usage,
+    });
+  }
+  reader.at += 1;
+  return word;
+}

@@ -1,0 +1,86 @@
+import { lstatSync } from "node:fs";
+import { createConnection, type Socket } from "node:net";
+import { JobError, STATUS, UsageError } from "../config/errors.ts";
+import { didYouMean } from "../config/suggest.ts";
+import type { LocalNode } from "../job/local-jobs.ts";
+
+/** How the bytes get to a node's sshd (docs/internals.md, section 10), the best first. */
+export const WAYS = ["socket", "tcp", "ssh"] as const;
+export type Way = (typeof WAYS)[number];
+
+/** @throws UsageError (exit status 64) */
+export function parseWay(text: string | undefined): Way | undefined {
+  if (text === undefined) return undefined;
+  const way = WAYS.find((known) => known === text);
+  if (way !== undefined) return way;
+  const hint = didYouMean(text, WAYS) ?? `the ways are ${WAYS.join(", ")}`;
+  throw new UsageError(`--connect ${text}: there is no such way`, { hint, exitCode: STATUS.usage });
+}
+
+/** Where a TCP connection goes. */
+export interface TcpPlace {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** An sshd says who it is at once (RFC 4253, section 4.2); a busy node may take this long. */
+export const BANNER_MS = 5000;
+
+/** Whether the node's socket is there, as init made it. */
+export function hasSocket(path: string): boolean {
+  const state = lstatSync(path, { throwIfNoEntry: false });
+  return state?.isSocket() === true;
+}
+
+/**
+ * Waits for an sshd's banner, and goes again.
+ *
+ * @param place a unix socket's path, or an address
+ * @returns the banner's line; throws an Error that says in words what came instead
+ */
+export async function readBanner(place: string | TcpPlace, patienceMs: number = BANNER_MS): Promise<string> {
+  const socket: Socket =
+    typeof place === "string"
+      ? createConnection({ path: place })
+      : createConnection({ host: place.address, port: place.port });
+  const timer = setTimeout(() => socket.destroy(new Error(`no answer within ${patienceMs / 1000} s`)), patienceMs);
+  let text = "";
+  try {
+    for await (const chunk of socket.setEncoding("latin1")) {
+      text += String(chunk);
+      const end = text.indexOf("\n");
+      if (end === -1 && text.length < 1024) continue;
+      const line = text.slice(0, end === -1 ? 80 : end).trim();
+      if (line.startsWith("SSH-2.0-")) return line;
+      throw new Error(`what answers is no ssh server: ${JSON.stringify(line)}`);
+    }
+    throw new Error("it was closed at once, without a word");
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+}
+
+/** The first of a node's addresses on which its sshd answers. @throws JobError (exit status 76) naming all */
+export async function findTcp(node: Pick<LocalNode, "name" | "addresses" | "port">): Promise<TcpPlace> {
+  if (node.port === 0) {
+    throw new JobError(`${node.name} does not listen on TCP`, {
+      hint: "the job was started with --no-listen; --connect socket is the way, on its host",
+      exitCode: STATUS.unreachable,
+    });
+  }
+  const tried: string[] = [];
+  for (const address of node.addresses) {
+    const place = { address, port: node.port };
+    try {
+      await readBanner(place);
+      return place;
+    } catch (error) {
+      tried.push(`${address} port ${node.port}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new JobError(`${node.name} cannot be reached by TCP (${tried.join("; ")})`, {
+    hint: "`gangway doctor JOB` says which way would work",
+    exitCode: STATUS.unreachable,
+  });
+}
