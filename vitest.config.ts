@@ -34,6 +34,15 @@ export default defineConfig({
       },
       {
         test: {
+          name: "cluster",
+          include: ["test/cluster/**/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
           name: "soak",
           include: ["test/soak/**/*.test.ts"],
           testTimeout: 1_800_000,

@@ -7,6 +7,7 @@
 #   cluster.sh status              one line a host
 #   cluster.sh on HOST COMMAND…    run a command on a host, as root (laptop, ctl, n1, n2, n3)
 #   cluster.sh as USER HOST COMMAND…    the same as a user who has logged in there
+#   cluster.sh engine HOST         the path of its engine's socket, as it can be used from outside
 #   cluster.sh env                 shell variables for tests
 #   cluster.sh purge               down, and remove the disk state too
 #
@@ -65,7 +66,7 @@ as() { # USER HOST COMMAND…
   pid=$(holder_of "$host")
   [ -n "$pid" ] || die "host $host is down"
   nsenter -t "$pid" -n -u -m -w/ -- setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups --inh-caps=-all \
-    env -C "$home" -i PATH="${GANGWAY_CLUSTER_PATH:-/usr/local/bin:/usr/bin:/bin}" HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
+    env -C "$home" -i PATH="$RIG/install/bin:/usr/local/bin:/usr/bin:/bin" HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
     TERM="${TERM:-dumb}" XDG_RUNTIME_DIR="/run/user/$(id -u "$user")" "$@"
 }
 
@@ -169,6 +170,7 @@ HostKey /etc/ssh/ssh_host_ed25519_key
 AuthorizedKeysFile /etc/ssh/keys/%u
 AuthenticationMethods publickey
 UsePAM yes
+SetEnv PATH=$RIG/install/bin:/usr/local/bin:/usr/bin:/bin
 PidFile /run/sshd.pid
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
@@ -178,6 +180,11 @@ END
     echo "$host,$host.gangway.test,$(address_of "$host") $(cut -d' ' -f1,2 "$PLACE/ssh/ssh_host_ed25519_key.pub")"
   done >"$PLACE/ssh/ssh_known_hosts"
   : >"$PLACE/ssh/ssh_config"
+}
+
+# It lies where only the host sees it; from outside it is reached by the host's view of the file system.
+engine_socket() { # HOST
+  printf '/proc/%s/root/run/docker.sock\n' "$(holder_of "$1")"
 }
 
 sshd_up() {
@@ -321,7 +328,7 @@ print_env() {
   for host in "${HOSTS[@]}"; do printf "export GANGWAY_CLUSTER_%s='%s'\n" "${host^^}" "$(address_of "$host")"; done
 }
 
-usage() { sed -n '5,11s/^#   //p' "$0"; }
+usage() { sed -n '5,12s/^#   //p' "$0"; }
 
 locked() {
   need_root "$@"
@@ -340,6 +347,7 @@ case $command in
   on) on "$@" ;;
   as) as "$@" ;;
   status) status ;;
+  engine) engine_socket "$@" ;;
   env) print_env ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -1,0 +1,45 @@
+import { execFileSync, spawn } from "node:child_process";
+import { join } from "node:path";
+import { type RunResult, USER } from "../job/harness.ts";
+
+/** The rig's hosts (test/rig/cluster.sh): three that compute, a controller without an engine, and a laptop without anything. */
+export type Host = "laptop" | "ctl" | "n1" | "n2" | "n3";
+
+const CLUSTER = join(import.meta.dirname, "../rig/cluster.sh");
+
+/** A program on a host, with a new session's environment, as somebody who has logged in there. */
+export function startOn(host: Host, argv: readonly string[], user = USER.name) {
+  return spawn(CLUSTER, ["as", user, host, ...argv], { stdio: ["pipe", "pipe", "pipe"] });
+}
+
+/** The same, to its end. */
+export async function runOn(
+  host: Host,
+  argv: readonly string[],
+  { input = "", user = USER.name }: { input?: string | Buffer; user?: string } = {},
+): Promise<RunResult> {
+  const child = startOn(host, argv, user);
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(input);
+  const code = await new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (exit) => resolve(exit ?? 255));
+  });
+  const bytes = Buffer.concat(out);
+  return { code, bytes, stdout: bytes.toString("utf8"), stderr: Buffer.concat(err).toString("utf8") };
+}
+
+/** A command of root's on a host: its output. */
+export function asRoot(host: Host, argv: readonly string[]): string {
+  return execFileSync(CLUSTER, ["on", host, ...argv], { encoding: "utf8" });
+}
+
+/** Puts images into a host's engine. */
+export function loadImages(host: Host, ...names: string[]): void {
+  const socket = execFileSync(CLUSTER, ["engine", host], { encoding: "utf8" }).trim();
+  execFileSync(join(import.meta.dirname, "../../images/load.sh"), [socket, ...names]);
+}
