@@ -261,3 +261,11 @@ function loaderless(place: string): string {
   writeFileSync(path, program, { mode: 0o755 });
   return path;
 }
+
+describe("a debugger in a session", () => {
+  it("is allowed by the command itself, before it is executed", async () => {
+    const refused = new Started(rig, ["--kill-ptracer", "--", init, "--no-sshd", "--", witness, "exit", "3"]);
+    // SIGSYS: the command's process has asked for exactly this.
+    expect(await refused.ended).toBe(128 + 31);
+  });
+});

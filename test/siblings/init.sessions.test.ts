@@ -9,70 +9,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { buildAll, cleanUp, Launcher, makeDirectory, makeRunDir, processesWith, Started, until } from "./helpers.ts";
+import { byTcp, byUnix, type Client, clients, hold, leave } from "./clients.ts";
+import { buildAll, Launcher, makeDirectory, makeRunDir, processesWith, Started, until } from "./helpers.ts";
 
 const { rig, init, initWithoutSshd, witness } = buildAll();
-const clients = new Set<Client>();
-afterEach(async () => {
-  for (const client of clients) client.socket.destroy();
-  clients.clear();
-  await cleanUp();
-});
-
-class Client {
-  text = "";
-  closed = false;
-  readonly socket: Socket;
-
-  constructor(socket: Socket) {
-    this.socket = socket;
-    clients.add(this);
-    socket.on("data", (data) => {
-      this.text += data.toString();
-    });
-    socket.on("error", () => {});
-    socket.on("close", () => {
-      this.closed = true;
-    });
-  }
-
-  async served(): Promise<this> {
-    await until("a banner", () => this.text.startsWith("SSH-2.0-fake\n"));
-    return this;
-  }
-
-  async ask(question: string): Promise<string> {
-    const from = this.text.length;
-    this.socket.write(`${question}\n`);
-    await until(`an answer to ${question}`, () => this.text.slice(from).endsWith("answered\n"));
-    return this.text.slice(from, -"answered\n".length);
-  }
-
-  async over(): Promise<string> {
-    await until("the connection is closed", () => this.closed);
-    return this.text;
-  }
-}
-
-const byUnix = (runDir: string) => new Client(connect(join(runDir, "ssh")));
-const byTcp = (port: number, host = "127.0.0.1", localAddress?: string) =>
-  new Client(connect({ port, host, ...(localAddress !== undefined && { localAddress }) }));
-
-async function hold(args: string[] = [], options: { rig?: string[]; program?: string; command?: string[] } = {}) {
-  const runDir = makeRunDir();
-  const launcher = await Launcher.listen(runDir);
-  const marker = `gangway-sessions-${process.pid}-${clients.size}-${Math.random()}`;
-  const command = options.command ? ["--", ...options.command] : ["--hold"];
-  const program = [options.program ?? init, "--launcher", "--run-dir", runDir, ...args, ...command];
-  const started = new Started(rig, [...(options.rig ?? ["--pid"]), "--", ...program], {
-    env: { ...process.env, SECRET_OF_THE_JOB: "x", MARKER: marker },
-  });
-  const [, port, addresses] = await launcher.hears(/^up (\d+)(.*)$/);
-  return { runDir, launcher, started, port: Number(port), addresses: (addresses ?? "").trim(), marker };
-}
+afterEach(leave);
 
 describe("a session", () => {
   it("is served before `go`, over the unix socket and TCP, IPv4 and IPv6", async () => {

@@ -7,6 +7,8 @@
  *              continues it as `fg` does
  *   --dirty    with every signal ignored and blocked
  *   --no-ipv6  on a kernel without IPv6: socket(AF_INET6) fails with EAFNOSUPPORT
+ *   --no-netlink  the same for netlink, as in a sandbox
+ *   --kill-ptracer  where prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY) is death by SIGSYS
  *   --nofile N with so small a (soft) limit of open files
  *
  * Ends with the program's exit code, 128+n for a signal; takes the program along when it is killed.
@@ -34,7 +36,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int want_pid, want_tty, want_shell, want_dirty, want_no_ipv6, want_nofile;
+static int want_pid, want_tty, want_shell, want_dirty, want_no_ipv6, want_no_netlink, want_kill_ptracer, want_nofile;
 
 static void must(int result, const char *what)
 {
@@ -44,14 +46,33 @@ static void must(int result, const char *what)
 	}
 }
 
-static void forbid_ipv6(void)
+static void forbid_family(unsigned family)
 {
 	struct sock_filter rules[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, family, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof rules / sizeof *rules, rules };
+
+	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), "seccomp");
+}
+
+/* Yama may be missing on the machine that tests run on: then nothing else shows that it was asked. */
+static void kill_ptracer(void)
+{
+	struct sock_filter rules[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_PTRACER, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)PR_SET_PTRACER_ANY, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog program = { sizeof rules / sizeof *rules, rules };
@@ -88,7 +109,11 @@ static void become(char **program, const char *terminal)
 		must(setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
 	}
 	if (want_no_ipv6)
-		forbid_ipv6();
+		forbid_family(AF_INET6);
+	if (want_no_netlink)
+		forbid_family(AF_NETLINK);
+	if (want_kill_ptracer)
+		kill_ptracer();
 	if (want_dirty) {
 		unsigned long long all = ~0ULL;
 
@@ -166,6 +191,8 @@ int main(int argc, char **argv)
 		want_tty |= strcmp(*argv, "--tty") == 0;
 		want_shell |= strcmp(*argv, "--shell") == 0;
 		want_dirty |= strcmp(*argv, "--dirty") == 0;
+		want_no_netlink |= strcmp(*argv, "--no-netlink") == 0;
+		want_kill_ptracer |= strcmp(*argv, "--kill-ptracer") == 0;
 		want_no_ipv6 |= strcmp(*argv, "--no-ipv6") == 0;
 		if (strcmp(*argv, "--nofile") == 0)
 			want_nofile = atoi(*++argv);

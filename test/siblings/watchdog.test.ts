@@ -1,5 +1,6 @@
 // The watchdog against an engine of ours on a unix socket: what matters is what is left behind.
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   existsSync,
@@ -11,13 +12,16 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createServer, type Server } from "node:http";
+import { createServer as createConnectionServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { buildAll, cleanUp, isAlive, makeDirectory, Started, until } from "./helpers.ts";
 
 const { watchdog, briskWatchdog, hastyWatchdog } = buildAll();
 const engines: Engine[] = [];
+const servers: { close(): unknown }[] = [];
 afterEach(async () => {
+  for (const server of servers.splice(0)) server.close();
   for (const engine of engines.splice(0)) engine.stop();
   await cleanUp();
 });
@@ -246,6 +250,142 @@ function chownTree(path: string, id: number): void {
   execFileSync("chown", ["-hR", `${id}:${id}`, path]);
 }
 
+describe("with --launcher", () => {
+  const mine = "4711:123@0a1b-2c:node.example";
+
+  /** An engine that describes its containers, by name or id, each with a label as it would be written. */
+  async function describing(labels: Record<string, string>, body?: (json: string) => string) {
+    const left = new Set(Object.keys(labels));
+    const asked: string[] = [];
+    const idOf = (name: string) => createHash("sha256").update(name).digest("hex");
+    const socket = join(makeDirectory(), "engine.sock");
+    const server = createServer((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      const [, which] = /^\/containers\/([^/?]+)/.exec(request.url ?? "") ?? [];
+      const name = [...left].find((one) => one === which || idOf(one) === which);
+      if (name === undefined) {
+        response.writeHead(404).end("{}");
+      } else if (request.method === "GET") {
+        const json = `{"Id":"${idOf(name)}","Config":{"Env":["A=\\"gangway.launcher\\":\\"${mine}\\""],"Labels":{${labels[name]}}}}`;
+        response.writeHead(200, { "content-type": "application/json" });
+        response.end((body ?? ((text) => text))(json));
+      } else {
+        left.delete(name);
+        response.writeHead(204).end();
+      }
+    });
+    servers.push(server);
+    await new Promise<void>((done) => server.listen(socket, done));
+    return { socket, left, asked, idOf };
+  }
+
+  async function clear(socket: string, names: string[], directory = jobDirectory(), more: string[] = []) {
+    const started = watch(socket, directory, names, ["--launcher", mine, ...more]);
+    started.process.stdin?.end();
+    expect(await started.ended).toBe(0);
+  }
+
+  it("removes the containers that bear its label, by their id, and no others", async () => {
+    const docker = await describing({
+      ours: `"a":"b","gangway.launcher":"${mine}"`,
+      spaced: `"gangway.launcher" : "${mine}"`,
+      successors: `"gangway.launcher":"4712:124@0a1b-2c:node.example"`,
+      longer: `"gangway.launcher":"${mine}x"`,
+      shorter: `"gangway.launcher":"${mine.slice(0, -1)}"`,
+      empty: `"gangway.launcher":""`,
+      none: "",
+      other: `"xgangway.launcher":"${mine}","gangway.launcher.x":"${mine}"`,
+      escaped: `"gangway.launcher":"${mine}\\""`,
+      number: `"gangway.launcher":5`,
+      value: `"x":"gangway.launcher","y":"${mine}"`,
+    });
+    const names = [...docker.left];
+    await clear(docker.socket, names);
+    expect([...docker.left]).toEqual(names.slice(2));
+    expect(docker.asked.filter((line) => line.startsWith("DELETE")).sort()).toEqual(
+      ["ours", "spaced"].map((name) => `DELETE /containers/${docker.idOf(name)}?force=1&v=1`).sort(),
+    );
+  });
+
+  it("understands a description that is long, and leaves one alone that is cut off", async () => {
+    const long = await describing({ ours: `"pad":"${"x".repeat(500_000)}","gangway.launcher":"${mine}"` });
+    await clear(long.socket, ["ours"]);
+    expect(long.left.size).toBe(0);
+    const cut = await describing({ ours: `"gangway.launcher":"${mine}"` }, (json) => json.slice(0, -3));
+    const started = watch(cut.socket, jobDirectory(), ["ours"], ["--launcher", mine], hastyWatchdog);
+    started.process.stdin?.end();
+    expect(await started.ended).toBe(0);
+    expect(cut.left.size).toBe(1);
+  });
+
+  it.each([1, 2, 7, 100_000])("understands an engine that answers in chunks of %i bytes all the same", async (size) => {
+    const json = `{"Labels":{"gangway.launcher":"${mine}"}}`;
+    let deleted = 0;
+    const socket = join(makeDirectory(), "engine.sock");
+    const server = createConnectionServer((connection) => {
+      connection.on("error", () => {});
+      connection.once("data", (data) => {
+        const head = (status: string) => `HTTP/1.1 ${status}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+        if (data.toString().startsWith("DELETE")) {
+          deleted++;
+          connection.end(`${head("204 No Content")}`);
+        } else if (deleted) {
+          connection.end(`${head("404 Not Found")}2\r\n{}\r\n0\r\n\r\n`);
+        } else {
+          const parts = json.match(new RegExp(`.{1,${size}}`, "g")) ?? [];
+          const chunks = parts.map((part) => `${part.length.toString(16)}\r\n${part}\r\n`);
+          connection.end(`${head("200 OK")}${chunks.join("")}0\r\n\r\n`);
+        }
+      });
+    });
+    servers.push(server);
+    await new Promise<void>((done) => server.listen(socket, done));
+    await clear(socket, ["ours"]);
+    expect(deleted).toBe(1);
+  });
+
+  it.each([
+    [mine, false],
+    [`${mine}\n`, false],
+    ["", false],
+    [undefined, false],
+    ["4712:124@0a1b-2c:node.example\n", true],
+    [`${mine}x`, true],
+  ])("removes the directory only when its file `launcher` does not name another: %j stays %s", async (text, stays) => {
+    const docker = await describing({});
+    const directory = jobDirectory();
+    if (text !== undefined) writeFileSync(join(directory, "launcher"), text);
+    await clear(docker.socket, [], directory);
+    expect(existsSync(directory)).toBe(stays);
+  });
+});
+
+describe("--also", () => {
+  it("removes files as the job's user, once, follows no link and touches nothing but files", async () => {
+    const docker = await engine();
+    const place = makeDirectory();
+    chmodSync(place, 0o755);
+    const [theirs, roots, link, victim, directory] = ["theirs", "roots", "link", "victim", "directory"].map((name) =>
+      name === "roots" ? join(makeDirectory(), name) : join(place, name),
+    ) as [string, string, string, string, string];
+    for (const path of [theirs, roots, victim]) writeFileSync(path, "");
+    symlinkSync(victim, link);
+    mkdirSync(directory);
+    chownTree(place, 12345);
+    docker.answer = (_, time) => {
+      if (time === 2) writeFileSync(theirs, "the next launcher's");
+      return 404;
+    };
+    const also = [theirs, roots, link, directory, join(place, "none")].flatMap((path) => ["--also", path]);
+    const started = watch(docker.socket, "/nonexistent/job", ["one"], ["--uid", "12345", "--gid", "12345", ...also]);
+    started.process.stdin?.end();
+    expect(await started.ended).toBe(0);
+    expect(readFileSync(theirs, "utf8")).toBe("the next launcher's");
+    expect([roots, victim, directory].map((path) => existsSync(path))).toEqual([true, true, true]);
+    expect(readdirSync(place).sort()).toEqual(["directory", "theirs", "victim"]);
+  });
+});
+
 describe("its start", () => {
   it("lets go of everything of the launcher's and ignores every signal that can be ignored", async () => {
     const docker = await engine();
@@ -277,6 +417,13 @@ describe("its start", () => {
     [[...socket, ...directory, "--uid", "5", "a"], /--uid and --gid go together/],
     [[...socket, ...directory, "--uid", "x", "a"], /not an id: x/],
     [[...socket, ...directory, "--nonsense", "5", "a"], /unknown option: --nonsense/],
+    [[...socket, ...directory, "--launcher", 'a"b'], /not a launcher's name: a"b/],
+    [[...socket, ...directory, "--launcher", ""], /not a launcher's name: /],
+    [[...socket, ...directory, "--also", "relative"], /--also needs an absolute path: relative/],
+    [
+      [...socket, ...directory, ...Array.from({ length: 9 }, () => ["--also", "/nonexistent/f"]).flat()],
+      /too many of --also/,
+    ],
     [["--socket"], /unknown option, or one without its value: --socket/],
   ])("refuses a wrong command line, in words: %j", async (args, message) => {
     const started = new Started(watchdog, args);

@@ -9,6 +9,7 @@
  *   witness die N              dies of signal N
  *   witness queue PID N VALUE  sigqueue(3)
  *   witness orphans N          makes N orphans, waits until each is gone, tells so
+ *   witness tell TEXT          a datagram to the socket REPORT (in the environment), as an sshd sends it
  *   witness stay               a daemon (setsid, twice forked) that ignores TERM, HUP and INT; tells its pid
  */
 #define _GNU_SOURCE
@@ -20,8 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -140,6 +143,15 @@ static int stay(void)
 		pause();
 }
 
+static int tell(const char *text)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", getenv("REPORT"));
+	return sendto(fd, text, strlen(text), 0, (struct sockaddr *)&address, sizeof address) < 0;
+}
+
 static int arguments(char **argv)
 {
 	char directory[4096];
@@ -168,6 +180,8 @@ int main(int argc, char **argv)
 		return orphans(number);
 	if (strcmp(what, "stay") == 0)
 		return stay();
+	if (strcmp(what, "tell") == 0 && argc == 3)
+		return tell(argv[2]);
 	if (strcmp(what, "queue") == 0 && argc > 4)
 		return sigqueue(number, atoi(argv[3]), (union sigval){ .sival_int = atoi(argv[4]) });
 	if (strcmp(what, "environment") == 0 || (argc == 3 && strcmp(argv[2], "environment") == 0)) {
