@@ -7,6 +7,7 @@ import { renderKnownHosts, renderPlainKnownHosts } from "../udi/known-hosts.ts";
 import { renderRevocationList } from "../udi/revocation.ts";
 import { renderJobConfig } from "../udi/ssh-config.ts";
 import type { JobDirectory } from "./directory.ts";
+import { ESCAPE_CONFIG, knowsEscapeCommandline } from "./escape.ts";
 import { kitConfig } from "./kit.ts";
 import type { UpReport } from "./node.ts";
 import { type NodeKeys, namesOf, type Plan, principalOf, sharesNetwork } from "./prepare.ts";
@@ -124,6 +125,13 @@ export class JobAuthority {
     const pair = generateKeyPair(`owner@${spec.id}.job`);
     this.#kitKey = pair.publicKey;
     directory.write(directory.kit, { id_ed25519: pair.privateKey }, 0o600);
+    // The caller's PATH is the user's only where they are the same.
+    const escapeCommandline = knowsEscapeCommandline(
+      process.geteuid?.() === spec.account.uid ? process.env.PATH : undefined,
+    );
+    if (escapeCommandline) {
+      directory.write(directory.kit, { [ESCAPE_CONFIG]: "EnableEscapeCommandline yes\n" }, 0o600);
+    }
     directory.write(directory.kit, {
       "id_ed25519-cert.pub": `${this.#signUser(pair.publicKey, `${spec.id}-owner`)}\n`,
       known_hosts: renderKnownHosts(this.#authority.publicKey),
@@ -134,6 +142,7 @@ export class JobAuthority {
           directory: directory.path,
           udiImage,
           nodes: spec.allocation.nodes.map(({ name }) => name),
+          escapeCommandline,
         },
         join(directory.kit, "known_hosts"),
       ),
