@@ -4,6 +4,8 @@ import { asUser, type Identity } from "../config/identity.ts";
 import { readOwnFile } from "../config/own-file.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
 import { hasControl, isJobId } from "../udi/names.ts";
+import { renderInclude } from "../udi/ssh-config.ts";
+import { includableEscapeConfig } from "./escape.ts";
 import { kitConfig } from "./kit.ts";
 import type { RunningLocalJob } from "./local-jobs.ts";
 import { formatIdentity, isGone, type ProcessIdentity, parseIdentity } from "./process.ts";
@@ -66,7 +68,10 @@ export function indexEntryOf(
   const { user, udiImage } = record;
   const nodes = job.nodes.map(({ name }) => name);
   const blocks = kitConfig({ id, user, directory, udiImage, nodes }, indexFiles(home, id).hosts);
-  return { conf: `${MARK}${JSON.stringify(header)}\n${blocks}`, hosts: renderKnownHosts(record.authority) };
+  const escapeConfig = includableEscapeConfig(directory);
+  const names = [...new Set([id, id.toLowerCase()])].flatMap((name) => [`${name}.job`, `*.${name}.job`]);
+  const more = escapeConfig === undefined ? "" : `\n${renderInclude(names, escapeConfig)}`;
+  return { conf: `${MARK}${JSON.stringify(header)}\n${blocks}${more}`, hosts: renderKnownHosts(record.authority) };
 }
 
 /**

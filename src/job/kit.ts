@@ -12,6 +12,8 @@ export interface KitJob {
   readonly udiImage: string;
   /** Names of its nodes, in order. */
   readonly nodes: readonly string[];
+  /** See renderKitConfig. */
+  readonly escapeCommandline?: boolean;
 }
 
 /** Where the program lies that connects ssh to a unix socket. */
@@ -30,8 +32,10 @@ export function sshSocketOf(directory: string, index: number): string {
  * @param knownHosts absolute path of the file with the line for the job's authority
  * @throws GangwayError if a name or path cannot stand in the file
  */
-export function kitConfig({ id, user, directory, udiImage, nodes }: KitJob, knownHosts: string): string {
+export function kitConfig(job: KitJob, knownHosts: string): string {
+  const { id, user, directory, udiImage, nodes, escapeCommandline = false } = job;
   return renderKitConfig({
+    escapeCommandline,
     user,
     identity: join(directory, "kit/id_ed25519"),
     certificate: join(directory, "kit/id_ed25519-cert.pub"),

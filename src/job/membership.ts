@@ -3,10 +3,11 @@ import type { AllocatedNode } from "../allocation/allocation.ts";
 import { signCertificate } from "../udi/certificates.ts";
 import { hostsAppendix } from "../udi/hosts.ts";
 import { type Authority, generateAuthority, generateKeyPair } from "../udi/keys.ts";
-import { renderKnownHosts } from "../udi/known-hosts.ts";
+import { renderKnownHosts, renderPlainKnownHosts } from "../udi/known-hosts.ts";
 import { renderRevocationList } from "../udi/revocation.ts";
 import { renderJobConfig } from "../udi/ssh-config.ts";
 import type { JobDirectory } from "./directory.ts";
+import { ESCAPE_CONFIG, knowsEscapeCommandline } from "./escape.ts";
 import { kitConfig } from "./kit.ts";
 import type { UpReport } from "./node.ts";
 import { type NodeKeys, namesOf, type Plan, principalOf, sharesNetwork } from "./prepare.ts";
@@ -34,6 +35,8 @@ export class JobAuthority {
   readonly #authority: Authority;
   readonly #plan: Plan;
   #serial = 0n;
+  /** The public half of the access kit's key. */
+  #kitKey: string | undefined;
 
   constructor(plan: Plan) {
     this.#plan = plan;
@@ -97,15 +100,38 @@ export class JobAuthority {
         ssh_config: sshConfig,
       });
       directory.rewrite(place, "authority.pub", `${this.#authority.publicKey}\n`);
+      // The certificate's own key, plain: it lives as long as the job and no longer.
+      if (this.#kitKey !== undefined) directory.rewrite(place, "authorized_keys", `${this.#kitKey}\n`);
       directory.append(place, "hosts", hosts);
     }
+    this.#equipPlainClients(members, directory);
+  }
+
+  /** For clients that know no certificates: the nodes' own host keys, by every name they are reached by. */
+  #equipPlainClients(members: readonly Member[], directory: JobDirectory): void {
+    const { spec } = this.#plan;
+    const hosts = members.map(({ node, up, hostKey }) => ({
+      names: namesOf(spec, node).slice(1),
+      addresses: up.addresses,
+      port: up.port,
+      publicKey: hostKey,
+    }));
+    directory.write(directory.kit, { known_hosts_plain: renderPlainKnownHosts(hosts) });
   }
 
   /** Makes the access kit of the job's owner on this node. It goes by sockets, so no node has to be up for it. */
   equipOwner(directory: JobDirectory): void {
     const { spec, udiImage } = this.#plan;
     const pair = generateKeyPair(`owner@${spec.id}.job`);
+    this.#kitKey = pair.publicKey;
     directory.write(directory.kit, { id_ed25519: pair.privateKey }, 0o600);
+    // The caller's PATH is the user's only where they are the same.
+    const escapeCommandline = knowsEscapeCommandline(
+      process.geteuid?.() === spec.account.uid ? process.env.PATH : undefined,
+    );
+    if (escapeCommandline) {
+      directory.write(directory.kit, { [ESCAPE_CONFIG]: "EnableEscapeCommandline yes\n" }, 0o600);
+    }
     directory.write(directory.kit, {
       "id_ed25519-cert.pub": `${this.#signUser(pair.publicKey, `${spec.id}-owner`)}\n`,
       known_hosts: renderKnownHosts(this.#authority.publicKey),
@@ -116,6 +142,7 @@ export class JobAuthority {
           directory: directory.path,
           udiImage,
           nodes: spec.allocation.nodes.map(({ name }) => name),
+          escapeCommandline,
         },
         join(directory.kit, "known_hosts"),
       ),

@@ -18,8 +18,11 @@ export function renderKnownHosts(authority: string, patterns: readonly string[] 
 }
 
 export interface PlainHost {
-  /** Names and addresses it is connected to by. */
+  /** What it is called where no port belongs to the name: by the unix socket. */
   readonly names: readonly string[];
+  /** What it is connected to by over TCP. */
+  readonly addresses: readonly string[];
+  /** 0: it does not listen on TCP. */
   readonly port: number;
   /** The host key's line. */
   readonly publicKey: string;
@@ -27,14 +30,24 @@ export interface PlainHost {
 
 /**
  * A known_hosts file for clients that know no certificates (Dropbear's dbclient, paramiko, ssh2): plain keys, under each
- * name once as `host` and once as `[host]:port`, a line each, since some clients read only the one form and some only
- * the other.
+ * name, and under each address once as `ADDRESS` and once as `[ADDRESS]:PORT`, a line each, since some clients read only
+ * the one form and some only the other. An address that several nodes share with a port each is no name of any of them:
+ * there the form with the port alone is written.
+ *
+ * @throws GangwayError if a key cannot be read or a name is no host
  */
 export function renderPlainKnownHosts(hosts: readonly PlainHost[]): string {
+  const owners = new Map<string, number>();
+  for (const { addresses } of hosts)
+    for (const address of new Set(addresses)) owners.set(address, (owners.get(address) ?? 0) + 1);
   return hosts
-    .flatMap(({ names, port, publicKey }) => {
+    .flatMap(({ names, addresses, port, publicKey }) => {
       const key = keyText(publicKey);
-      return names.flatMap((name) => [`${checkHost(name)} ${key}\n`, `[${name}]:${port} ${key}\n`]);
+      const alone = addresses.filter((address) => owners.get(address) === 1);
+      const withPort = port === 0 ? [] : [...names, ...addresses].map((name) => `[${checkHost(name)}]:${port}`);
+      return [...new Set([...names.map(checkHost), ...alone.map(checkHost), ...withPort])].map(
+        (host) => `${host} ${key}\n`,
+      );
     })
     .join("");
 }

@@ -80,6 +80,8 @@ export interface KitConfigOptions {
   readonly identity: string;
   readonly certificate: string;
   readonly knownHosts: string;
+  /** Every ssh that will read it is 9.2 or later, where `~C` does nothing unless it is asked for. */
+  readonly escapeCommandline?: boolean;
 }
 
 /**
@@ -102,9 +104,21 @@ export function renderKitConfig(options: KitConfigOptions): string {
       ["ProxyCommand", `${proxyWord(options.connector)} ${proxyWord(socket)}`],
       ["ProxyUseFdpass", "yes"],
       ...clientDirectives({ ...options, principal }),
+      ...(options.escapeCommandline === true ? [["EnableEscapeCommandline", "yes"] as const] : []),
     ]);
   });
   return ["# Made by gangway: how to reach this job from this host. Gone when the job is.\n", ...blocks].join("\n");
+}
+
+/**
+ * A block for all nodes of a job that includes a file, if it is there; ssh passes over one that is not.
+ *
+ * @param hosts patterns
+ * @param file absolute path; Include reads it as a pattern, so it must have nothing of one
+ */
+export function renderInclude(hosts: readonly string[], file: string): string {
+  checkPath(file);
+  return block(`Host ${hosts.join(" ")}`, [["Include", word(file)]]);
 }
 
 /** What a client outside of the job needs for one of its nodes, but for the way to it. */

@@ -43,13 +43,29 @@ describe("renderKnownHosts", () => {
 });
 
 describe("renderPlainKnownHosts", () => {
-  it("has both forms of every name", () => {
-    const { publicKey } = generateKeyPair("c");
-    const file = renderPlainKnownHosts([{ names: ["node1", "10.0.0.1"], port: 2222, publicKey }]);
+  const { publicKey } = generateKeyPair("c");
+
+  it("has both forms of every name and address", () => {
+    const file = renderPlainKnownHosts([{ names: ["node1.1.job"], addresses: ["10.0.0.1"], port: 2222, publicKey }]);
     expect(file.split("\n")).toHaveLength(5);
-    for (const host of ["node1", "[node1]:2222", "10.0.0.1", "[10.0.0.1]:2222"])
+    for (const host of ["node1.1.job", "[node1.1.job]:2222", "10.0.0.1", "[10.0.0.1]:2222"])
       expect(found(file, host)).toContain("found");
-    expect(found(file, "[node1]:2223")).toBe("");
+    expect(found(file, "[10.0.0.1]:2223")).toBe("");
+  });
+
+  it("a node that does not listen has its names alone", () => {
+    const file = renderPlainKnownHosts([{ names: ["1.job"], addresses: [], port: 0, publicKey }]);
+    expect(file).toBe(`1.job ${publicKey.replace(" c", "")}\n`);
+  });
+
+  it("an address that two nodes share stands for neither, but with its port", () => {
+    const other = generateKeyPair("d").publicKey;
+    const file = renderPlainKnownHosts([
+      { names: ["a.1.job"], addresses: ["10.0.0.1"], port: 2222, publicKey },
+      { names: ["b.1.job"], addresses: ["10.0.0.1"], port: 2223, publicKey: other },
+    ]);
+    expect(found(file, "10.0.0.1")).toBe("");
+    expect(found(file, "[10.0.0.1]:2223")).toContain(other.split(" ")[1]);
   });
 });
 
