@@ -1,23 +1,54 @@
 import { Command } from "commander";
-import { GangwayError } from "../config/errors.ts";
+import { GangwayError, STATUS, UsageError } from "../config/errors.ts";
 import { openRunBase } from "../config/paths.ts";
 import { examineEngine, examineUdiImage, type Finding } from "../job/doctor.ts";
 import { addSettings, configure, connectEngine, givenSettings, ownerOf, udiImageOf } from "./context.ts";
 import { print } from "./output.ts";
+import { seekerOf } from "./reach.ts";
 import { renderTable } from "./table.ts";
 
 export function command(): Command {
   const doctor = new Command("gangway doctor")
-    .description("Checks this installation and names what cannot be had on this machine.")
+    .description(
+      "Checks this installation and names what cannot be had on this machine; with a job, which ways lead to it and which do not, and why.",
+    )
+    .argument("[job]", "JOB, JOB.NODE or [NODE.]JOB.job")
     .option("-u, --user <USER>", "for whom (root only, and then needed)")
     .option("--json", "for programs");
   addSettings(doctor, ["engine", "udiImagePath"]);
-  return doctor.action(async (options: { user?: string; json?: boolean }, self: Command) => {
+  return doctor.action(async (job: string | undefined, options: Options, self: Command) => {
+    if (job !== undefined) {
+      await examineWays(self, job, options);
+      return;
+    }
     const findings = await examine(self, options.user);
-    if (options.json === true) print(`${JSON.stringify(findings)}\n`);
-    else print(render(findings));
+    show(findings, options);
     process.exitCode = findings.some((finding) => finding.state === "fault") ? 1 : 0;
   });
+}
+
+interface Options {
+  readonly user?: string;
+  readonly json?: boolean;
+}
+
+function show(findings: readonly Finding[], { json }: Options): void {
+  print(json === true ? `${JSON.stringify(findings)}\n` : render(findings));
+}
+
+async function examineWays(self: Command, job: string, options: Options): Promise<void> {
+  const owner = ownerOf(options.user);
+  if (owner.account.uid !== process.getuid?.()) {
+    throw new UsageError("the ways to a job are examined by its own user", {
+      hint: `become ${owner.account.name}, and call gangway doctor ${job}`,
+      exitCode: STATUS.usage,
+    });
+  }
+  const { examineJob } = await import("../session/examine.ts");
+  const config = await configure(givenSettings(self));
+  const { findings, reachable } = await examineJob(seekerOf(config, owner), job, config.values.runDirectory);
+  show(findings, options);
+  process.exitCode = reachable ? 0 : STATUS.unreachable;
 }
 
 async function examine(self: Command, user: string | undefined): Promise<Finding[]> {

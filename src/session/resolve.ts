@@ -110,7 +110,8 @@ async function explainMissing(seeker: Seeker, text: string, readings: readonly R
       return new JobError(
         `job ${job} is ${same[0].user === "" ? "another user" : same[0].user}'s: only they can enter it`,
         {
-          hint: "ask them, or start one of your own with `gangway run`",
+          hint:
+            uid === 0 ? `name them: --user ${same[0].user}` : "ask them, or start one of your own with `gangway run`",
           exitCode: STATUS.notYours,
         },
       );

@@ -1,0 +1,164 @@
+import { lstatSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { GangwayError, reasonOf } from "../config/errors.ts";
+import { readOwnFile } from "../config/own-file.ts";
+import type { Finding } from "../job/doctor.ts";
+import { readIndex } from "../job/index-entry.ts";
+import type { LocalNode, RunningLocalJob } from "../job/local-jobs.ts";
+import { fingerprintOf } from "../udi/keys.ts";
+import { parsePublicKey } from "../udi/public-keys.ts";
+import { type Carrier, carry, checkCarrier } from "./carrier.ts";
+import { runChild } from "./child.ts";
+import { withPrivateDirectory } from "./private-directory.ts";
+import { refusalsIn } from "./refusals.ts";
+import { type Found, resolveJob, type Seeker } from "./resolve.ts";
+import { sshProgram } from "./ssh-client.ts";
+import { includeLines } from "./user-ssh.ts";
+import { readBanner } from "./ways.ts";
+
+const REFUSALS = 5;
+/** Of a session that does nothing. */
+const PATIENCE_S = 10;
+
+/** What was found, and whether one way works. */
+export interface Examination {
+  readonly findings: readonly Finding[];
+  readonly reachable: boolean;
+}
+
+/**
+ * Looks at a job as somebody does who wants to enter it: each way, really gone; the kit; the index; the refusals.
+ *
+ * @throws JobError with the status of what is the matter, where there is no job to be examined
+ */
+export async function examineJob(seeker: Seeker, text: string, runDirectory: string | undefined): Promise<Examination> {
+  const found = await resolveJob(seeker, text);
+  if (found.where === "elsewhere") return await examineElsewhere(seeker, found, runDirectory);
+  const { job, node } = found;
+  const ways = [await examineSocket(job, node), ...(await examineTcp(job, node))];
+  return {
+    findings: [...ways, examineKit(job, seeker), examineIndex(job, seeker), ...examineRefusals(job, node, seeker)],
+    reachable: ways.some(({ state }) => state === "ok"),
+  };
+}
+
+function fault(what: string, error: unknown, hint?: string): Finding {
+  const said = hint ?? (error instanceof GangwayError ? error.hint : undefined);
+  return { what, state: "fault", detail: reasonOf(error), ...(said === undefined ? {} : { hint: said }) };
+}
+
+async function examineSocket(job: RunningLocalJob, node: LocalNode): Promise<Finding> {
+  const what = "way socket";
+  const state = lstatSync(node.socket, { throwIfNoEntry: false });
+  if (state === undefined) return fault(what, `${node.socket} is not there`, "did something clear that directory?");
+  if (!state.isSocket()) return fault(what, `${node.socket} is no socket`, "something has put a file in its place");
+  try {
+    const banner = await readBanner(node.socket);
+    await enter(job, node, []);
+    return { what, state: "ok", detail: `${node.name} answers (${banner}), and a session works` };
+  } catch (error) {
+    return fault(what, `${node.name}: ${reasonOf(error)}`, "the node may be frozen, overloaded or out of memory");
+  }
+}
+
+async function examineTcp(job: RunningLocalJob, node: LocalNode): Promise<Finding[]> {
+  const what = "way tcp";
+  if (node.port === 0) return [{ what, state: "limit", detail: `${node.name} does not listen on TCP (--no-listen)` }];
+  const findings: Finding[] = [];
+  for (const address of node.addresses) {
+    const where = `${address} port ${node.port}`;
+    try {
+      const banner = await readBanner({ address, port: node.port });
+      await enter(job, node, [`HostName=${address}`, `Port=${node.port}`, "ProxyCommand=none", "ProxyUseFdpass=no"]);
+      findings.push({ what, state: "ok", detail: `${where} answers (${banner}), and a session works` });
+    } catch (error) {
+      findings.push(
+        fault(what, `${where}: ${reasonOf(error)}`, "a firewall, or a network that this host is not part of"),
+      );
+    }
+  }
+  return findings;
+}
+
+/** A session that does nothing, by the kit. @throws Error with ssh's last line */
+async function enter(job: RunningLocalJob, node: LocalNode, settings: readonly string[]): Promise<void> {
+  const config = join(job.directory, "kit/ssh_config");
+  await runQuietly(sshProgram(job.record.udiImage), settings, config, node.principal);
+}
+
+async function runQuietly(ssh: string, settings: readonly string[], config: string, host: string): Promise<void> {
+  const all = [...settings, "BatchMode=yes", `ConnectTimeout=${PATIENCE_S}`];
+  const options = all.flatMap((setting) => ["-o", setting]);
+  // ssh says on standard error what is the matter; the session's own output is none.
+  const words = ["-c", 'exec "$@" 2>&1', "sh", ssh, ...options, "-F", config, "-T", "--", host, "true"];
+  const { code, output } = await runChild("/bin/sh", words, { stdio: ["ignore", "pipe", "inherit"] });
+  if (code !== 0) throw new Error(output.toString("utf8").trim().split("\n").at(-1) ?? `ssh ended with ${code}`);
+}
+
+const KIT = ["ssh_config", "known_hosts", "id_ed25519", "id_ed25519-cert.pub"] as const;
+
+function examineKit(job: RunningLocalJob, { places }: Seeker): Finding {
+  const faults = KIT.flatMap((name) => {
+    const path = join(job.directory, "kit", name);
+    const state = lstatSync(path, { throwIfNoEntry: false });
+    if (state === undefined) return [`${name} is missing`];
+    if (!state.isFile() || state.uid !== places.user.uid) return [`${name} is not yours`];
+    return (state.mode & 0o022) === 0 ? [] : [`others can write ${name}`];
+  });
+  const where = join(job.directory, "kit");
+  if (faults.length === 0) return { what: "access kit", state: "ok", detail: where };
+  return fault("access kit", `${where}: ${faults.join(", ")}`, "start the job again");
+}
+
+function examineIndex(job: RunningLocalJob, { places }: Seeker): Finding {
+  const what = "plain ssh";
+  const install = "gangway ssh-config --install";
+  let config = "";
+  try {
+    config = readFileSync(join(places.home, ".ssh/config"), "utf8");
+  } catch {
+    // There is none, or it cannot be read: then it includes nothing.
+  }
+  if (!includeLines().every((line) => config.includes(line))) {
+    return { what, state: "limit", detail: `ssh ${job.id}.job does not find it yet`, hint: `let it: ${install}` };
+  }
+  const entry = readIndex(places.user, places.home).find((known) => known.job === job.id);
+  if (entry?.directory === job.directory) return { what, state: "ok", detail: `ssh ${job.id}.job finds it` };
+  return { what, state: "limit", detail: `job ${job.id} is not in ~/.gangway/ssh`, hint: `call it again: ${install}` };
+}
+
+function examineRefusals(job: RunningLocalJob, node: LocalNode, { places }: Seeker): Finding[] {
+  const what = "refused";
+  try {
+    const log = readOwnFile(join(job.directory, String(node.index), "sshd.log"), places.user.uid);
+    const { authority } = job.record;
+    const fingerprint = authority === undefined ? undefined : fingerprintOf(parsePublicKey(authority).blob);
+    return refusalsIn(log, fingerprint, REFUSALS).map(({ reason, hint }) => ({
+      what,
+      state: "limit",
+      detail: `${node.name}: ${reason}`,
+      hint,
+    }));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT" ? [] : [fault("sshd.log", error)];
+  }
+}
+
+async function examineElsewhere(
+  { places }: Seeker,
+  { host, reading }: Extract<Found, { where: "elsewhere" }>,
+  runDirectory: string | undefined,
+): Promise<Examination> {
+  const way: Finding = await withPrivateDirectory(places, runDirectory, async (directory) => {
+    try {
+      const carrier: Carrier = { host: checkCarrier(host), ssh: sshProgram("") };
+      const { configFile, name } = await carry(carrier, reading, directory);
+      await runQuietly(carrier.ssh, [], configFile, name);
+      return { what: "way ssh", state: "ok", detail: `through ${host}, and a session works` };
+    } catch (error) {
+      return fault("way ssh", error);
+    }
+  });
+  const other = (what: string): Finding => ({ what, state: "limit", detail: `the job runs on ${host}` });
+  return { findings: [other("way socket"), other("way tcp"), way], reachable: way.state === "ok" };
+}
