@@ -51,7 +51,13 @@ const kernelHeaders = ["-idirafter", "/usr/include", "-idirafter", `/usr/include
 /** `program` is one of udiImage/src; `as` its name in build/siblings when it is built with other paths. */
 function sibling(program: string, defines: Record<string, string> = {}, as = program, always = false): string {
   const flags = Object.entries(defines).map(([name, value]) => `-D${name}=${value}`);
-  return compile(as, "musl-gcc", [`-I${sources}`, ...kernelHeaders, ...flags], [join(sources, `${program}.c`), ...common], always);
+  return compile(
+    as,
+    "musl-gcc",
+    [`-I${sources}`, ...kernelHeaders, ...flags],
+    [join(sources, `${program}.c`), ...common],
+    always,
+  );
 }
 
 export function buildAll() {
