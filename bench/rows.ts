@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DOCKER, IMAGES, UDI_IMAGE, USER } from "../test/job/harness.ts";
+import { copies, help, sessions } from "./reach.ts";
 import { type DistributionSshd, startSshd } from "./sshd.ts";
 import { interleave, percentile, type Samples, Stopwatch, spawnAsUser, summary } from "./stopwatch.ts";
 
@@ -38,7 +39,7 @@ const CROWD = 200;
 const CROWD_HOLD_S = 5;
 const MIB = 2 ** 20;
 
-function atMost(most: number, row: Omit<Row, "reach" | "met">, decimals: number): Row {
+export function atMost(most: number, row: Omit<Row, "reach" | "met">, decimals: number): Row {
   return { ...row, reach: `at most ${most.toFixed(decimals)}`, met: row.value <= most };
 }
 
@@ -47,7 +48,7 @@ function dockerRun(network: string): string[] {
   return ["docker", "run", "--rm", "--user", `${USER.uid}:${USER.gid}`, "--network", network, IMAGE, "true"];
 }
 
-function docker(...words: string[]): string {
+export function docker(...words: string[]): string {
   return execFileSync("docker", words, { encoding: "utf8", env: { ...process.env, DOCKER_HOST: DOCKER.endpoint } });
 }
 
@@ -251,6 +252,9 @@ export const MEASUREMENTS: Readonly<Record<string, (place: Place) => Promise<Row
   three: threeNodes,
   hop: hops,
   bulk,
+  reach: sessions,
+  copy: copies,
+  help,
   crowd,
   memory,
   size,

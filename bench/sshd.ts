@@ -8,11 +8,14 @@ import { USER } from "../test/job/harness.ts";
 export interface DistributionSshd {
   /** Start of a command line by which the user reaches it; the remote command follows. */
   readonly client: readonly string[];
+  /** The same for scp; sources and `127.0.0.1:TARGET` follow. */
+  readonly copy: readonly string[];
   readonly version: string;
   stop(): Promise<void>;
 }
 
 const SSH = "/usr/bin/ssh";
+const SCP = "/usr/bin/scp";
 const SSHD = "/usr/sbin/sshd";
 
 function freePort(): Promise<number> {
@@ -79,6 +82,7 @@ export async function startSshd(directory: string): Promise<DistributionSshd> {
   const { stderr } = spawnVersion();
   return {
     client: [SSH, "-p", String(port), "-i", userKey, ...clientOptions, "127.0.0.1"],
+    copy: [SCP, "-P", String(port), "-i", userKey, ...clientOptions],
     version: stderr,
     stop,
   };

@@ -1,6 +1,6 @@
 #!/bin/bash
 # bench.sh [MEASUREMENT…] - measures Gangway against its peers: a table, and build/bench.json.
-# Measurements: launch three hop bulk crowd memory size; all by default. Best on a machine that does nothing else.
+# Measurements: launch three hop bulk reach copy help crowd memory size; all by default. Best on a machine that does nothing else.
 set -eu
 cd "$(dirname "$0")/.."
 scripts/setup.sh test

@@ -90,6 +90,8 @@ if [ "$section" -ge 3 ]; then
   program strace strace
   program socat socat
   program tmux tmux
+  program zsh zsh
+  program fish fish
   program python3 python3
   program bsdutils script
 fi

@@ -9,10 +9,13 @@ interface Entry {
   load(): Promise<Module>;
 }
 
-/** What reads its words by itself, as ssh does, has `run`, which returns the exit code. */
-type Module = { command(): import("commander").Command } | { run(words: readonly string[]): Promise<number> };
+/** What reads its words by itself, as ssh does, has `run`, which returns the exit code, and its help as a text. */
+type Module =
+  | { command(): import("commander").Command }
+  | { readonly help: string; run(words: readonly string[]): Promise<number> };
 
-const COMMANDS: Readonly<Record<string, Entry>> = {
+/** All commands by name; also what `gangway completion` is made of. */
+export const COMMANDS: Readonly<Record<string, Entry>> = {
   run: {
     summary: "start a job: its container on every node, an sshd in each, the command on the head",
     load: () => import("./run.ts"),
@@ -34,6 +37,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   gc: { summary: "remove what killed launchers left", load: () => import("./gc.ts") },
   doctor: { summary: "check this installation, or the ways to a job", load: () => import("./doctor.ts") },
   config: { summary: "the settings, and where each came from", load: () => import("./config.ts") },
+  completion: { summary: "what your shell needs to complete all this", load: () => import("./completion.ts") },
 };
 
 declare const GANGWAY_VERSION: string;

@@ -11,7 +11,8 @@ import { print } from "./output.ts";
 import { seekerOf } from "./reach.ts";
 import { printable } from "./table.ts";
 
-const HELP = `Usage: gangway ssh [SSH OPTION…] [OPTION…] JOB [COMMAND…]
+/** Also what `gangway completion` knows of the options. */
+export const help = `Usage: gangway ssh [SSH OPTION…] [OPTION…] JOB [COMMAND…]
 
 Plain ssh into a running job's container: ssh's own options, words and exit status. JOB is JOB, JOB.NODE or
 [NODE.]JOB.job. Your ~/.ssh/config is not read: -F ~/.ssh/config has it read behind the job's own.
@@ -31,7 +32,7 @@ Exit status: ssh's (255: ssh failed), or 64 wrong usage, 65 several jobs fit, 68
 export async function run(words: readonly string[]): Promise<number> {
   const parsed = parseSshWords(words);
   if (parsed.help) {
-    print(HELP);
+    print(help);
     return 0;
   }
   const { target } = parsed;

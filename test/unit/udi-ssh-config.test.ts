@@ -170,6 +170,12 @@ describe("renderKitConfig", () => {
     });
   });
 
+  it("has no exchange of keys that takes as long as the rest of the session", () => {
+    const methods = resolved(config, "1234.job").get("kexalgorithms")?.join("").split(",") ?? [];
+    expect(methods).toContain("curve25519-sha256");
+    expect(methods.filter((method) => method.startsWith("sntrup761"))).toEqual([]);
+  });
+
   it("leaves every other host alone", () => {
     for (const host of ["1235.job", "x1234.job", "node3.1234.job", "github.com"])
       expect(resolved(config, host)).toEqual(resolved("", host));
