@@ -15,7 +15,7 @@ eval "$(test/rig/engines.sh env)"
 export GANGWAY_TEST_INSTALL=$GANGWAY_TEST_RIG/install
 scripts/install.sh "$GANGWAY_TEST_INSTALL"
 result=0
-npx vitest run --project siblings --project engine --project job \
+npx vitest run --project siblings --project engine --project job --project reach \
   --reporter=default --reporter=json --outputFile.json=build/tests/engines.json || result=$?
 node scripts/count-tests.mjs build/tests/*.json || result=1
 exit $result
