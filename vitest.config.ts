@@ -43,6 +43,15 @@ export default defineConfig({
       },
       {
         test: {
+          name: "reach",
+          include: ["test/reach/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
           name: "soak",
           include: ["test/soak/**/*.test.ts"],
           testTimeout: 1_800_000,

@@ -86,6 +86,10 @@ fi
 if [ "$section" -ge 3 ]; then
   program openssh-client ssh
   program openssh-server sshd
+  program slurmctld slurmctld
+  program slurmd slurmd
+  program slurm-client scontrol
+  program munge munged
   program rsync rsync
   program strace strace
   program socat socat
@@ -168,6 +172,8 @@ for package in "${missing[@]}"; do
     containerd) units=containerd.service ;;
     podman) units="podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer" ;;
     rsync) units=rsync.service ;;
+    slurmctld | slurmd) units=$package.service ;;
+    munge) units=munge.service ;;
     *) continue ;;
   esac
   for unit in $units; do

@@ -8,7 +8,10 @@ rm -f build/tests/*.json
 make --no-print-directory check VITEST_FLAGS="--reporter=default --reporter=json --outputFile.json=build/tests/unit.json"
 . scripts/test-engines.sh
 result=0
-npx vitest run --project root --project siblings --project engine --project job \
+trap 'test/rig/cluster.sh down; test/rig/engines.sh down' EXIT
+test/rig/cluster.sh up
+eval "$(test/rig/cluster.sh env)"
+npx vitest run --project root --project siblings --project engine --project job --project reach --project cluster \
   --reporter=default --reporter=json --outputFile.json=build/tests/engines.json || result=$?
 node scripts/count-tests.mjs build/tests/*.json || result=1
 exit $result
