@@ -17,6 +17,7 @@ import {
   parseWord,
 } from "./parse.ts";
 import type { Bases, Linger } from "./parse-container.ts";
+import { didYouMean } from "./suggest.ts";
 import { fault, quote, type Where, within } from "./where.ts";
 
 /** How the values of a setting are written, read, shown and put together. */
@@ -188,7 +189,7 @@ export const linger: Kind<Linger> = scalar<Linger>({
       throw fault(
         where,
         `${quote(given)} is neither "none" nor "sessions" nor a duration`,
-        "write none, sessions, or a time such as 10m",
+        didYouMean(given, ["none", "sessions"], "write none, sessions, or a time such as 10m"),
       );
     return { seconds: Math.ceil(parseDuration(given, where) / 1000) };
   },
