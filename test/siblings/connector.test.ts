@@ -88,10 +88,10 @@ describe("the connector", () => {
   it("sends nothing to a socket on which somebody else listens", async () => {
     const path = join(makeDirectory(), "s");
     chmodSync(join(path, ".."), 0o777);
-    const script = `require("net").createServer(s => s.end("stolen")).listen(${JSON.stringify(path)})`;
+    const script = `require("net").createServer(s => s.end("stolen")).listen(${JSON.stringify(path)}, () => console.log("ready"))`;
     const stranger = ["--reuid=12346", "--regid=12346", "--clear-groups", "--pdeathsig=KILL"];
-    new Started("setpriv", [...stranger, process.execPath, "-e", script]);
-    await until("the stranger listens", () => existsSync(path));
+    const listener = new Started("setpriv", [...stranger, process.execPath, "-e", script]);
+    await until("the stranger listens", () => listener.out() === "ready\n");
     for (const program of [
       [passing, connector, path],
       [connector, "--stdio", path],
