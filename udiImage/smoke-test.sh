@@ -343,6 +343,8 @@ if wanted "deaf to the image" && command -v strace >/dev/null; then
 	EXTRA=(LANG=C.UTF-8)
 fi
 
+. "$HERE/smoke-reach.sh"
+
 if wanted "speed"; then
 	in_host ssh node1 true
 	t0=$(date +%s%N)

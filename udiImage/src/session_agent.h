@@ -31,7 +31,8 @@ static void use_stable_agent(void)
 	/* No other living process has this name. */
 	snprintf(fresh, sizeof fresh, "%s.%d", AGENT_LINK, (int)getpid());
 	unlink(fresh);
-	if (symlink(agent, fresh) < 0)
+	/* Relative: the same from outside of the container. */
+	if (symlink(agent + strlen(RUN_DIR "/"), fresh) < 0)
 		return;
 	if (rename(fresh, AGENT_LINK) < 0) {
 		unlink(fresh);
