@@ -95,6 +95,7 @@ for root in host bare; do
 	    "$(out $run ssh -A node1 'echo $SSH_AUTH_SOCK; ssh-add -l | grep -c "(ED25519)"')"
 	until_true '[ -z "$(ls "$agents")" ]'
 	check "$root agent: its socket goes with the connection" "" "$(ls "$agents")"
+	: >"$SCENE/first"
 	$run ssh -A node1 'echo ready; exec sleep 4741' </dev/null >"$SCENE/first" 2>&1 &
 	until_true 'grep -q ready "$SCENE/first"'
 	first=$(readlink "$prefix/run/gangway/agent.sock")
