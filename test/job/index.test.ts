@@ -29,7 +29,20 @@ describe("the index", () => {
 
   it("has a job while it runs: plain ssh enters each node by it", async () => {
     await inDirectory(async (cwd) => {
-      const words = ["run", "-d", "--workdir", "/tmp", "--name", "index-1", "-N", "2", "--image", IMAGES.debian, "sleep", "300"];
+      const words = [
+        "run",
+        "-d",
+        "--workdir",
+        "/tmp",
+        "--name",
+        "index-1",
+        "-N",
+        "2",
+        "--image",
+        IMAGES.debian,
+        "sleep",
+        "300",
+      ];
       expect(await gangway(words, { cwd })).toMatchObject({ code: 0, stderr: "" });
     });
     const conf = join(INDEX, "index-1.conf");
