@@ -53,7 +53,7 @@ interface Reached extends OwnJob {
 
 async function reach(text: string, user: string | undefined): Promise<Reached> {
   const owner: Owner = ownerOf(user);
-  const found = ownJob(await configure({}), owner, text);
+  const found = await ownJob(await configure({}), owner, text);
   return { ...found, launcher: { path: launcherSocketOf(found.job), identity: owner.identity } };
 }
 

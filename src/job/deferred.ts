@@ -64,3 +64,8 @@ export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal)
     if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
   }
 }
+
+/** Resolves when requests that were just made are on their way: a connection is made in one turn and written to in the next. */
+export async function requestsToLeave(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -5,7 +5,7 @@ import type { Identity } from "../config/identity.ts";
 import type { Engine } from "../engine/types.ts";
 import { collectContainers, collectDirectories } from "./collect.ts";
 import { JobContainers } from "./containers.ts";
-import { Deferred, unlessAborted, within } from "./deferred.ts";
+import { Deferred, requestsToLeave, unlessAborted, within } from "./deferred.ts";
 import { JobDirectory } from "./directory.ts";
 import { recordEnd } from "./ended.ts";
 import { containerName, lookName } from "./id.ts";
@@ -109,7 +109,14 @@ export class Launcher {
     const names = allocation.nodes.map((node) => containerName(account.uid, id, node.index));
     const watch = () => {
       const all = [...names, lookName(account.uid, id)];
-      const watchdog = new Watchdog(udiImage, engine.endpoint.socketPath, this.#directory.path, identity, all);
+      const watchdog = new Watchdog(
+        udiImage,
+        engine.endpoint.socketPath,
+        this.#directory.path,
+        identity,
+        all,
+        this.#index.files,
+      );
       this.#watched.resolve();
       return watchdog;
     };
@@ -334,11 +341,6 @@ export class Launcher {
       }),
     );
   }
-}
-
-/** Resolves when requests that were just made are on their way: a connection is made in one turn and written to in the next. */
-async function requestsToLeave(): Promise<void> {
-  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 function required<T>(value: T | undefined): T {

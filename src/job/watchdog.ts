@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Identity } from "../config/identity.ts";
+import { formatIdentity, thisProcess } from "./process.ts";
 
 /**
  * The process that clears up when the launcher is killed: started before there is anything to clear, in a session of
@@ -9,17 +10,26 @@ import type { Identity } from "../config/identity.ts";
 export class Watchdog {
   readonly #child: ChildProcess;
 
+  /**
+   * @param containers names of what has to be removed
+   * @param also absolute paths of files of the user's that go with the job
+   */
   constructor(
     udiImage: string,
     socketPath: string,
     jobDirectory: string,
     identity: Identity,
     containers: readonly string[],
+    also: readonly string[],
   ) {
     const user = process.getuid?.() === 0 ? ["--uid", `${identity.uid}`, "--gid", `${identity.gid}`] : [];
+    // A successor of the same name, started as soon as we are dead, is not ours.
+    const launcher = formatIdentity(thisProcess());
+    const named = /^[A-Za-z0-9_.:@+-]{1,400}$/.test(launcher) ? ["--launcher", launcher] : [];
+    const ours = [...named, ...also.flatMap((file) => ["--also", file])];
     this.#child = spawn(
       join(udiImage, "libexec/watchdog"),
-      ["--socket", socketPath, "--job-dir", jobDirectory, ...user, ...containers],
+      ["--socket", socketPath, "--job-dir", jobDirectory, ...user, ...ours, ...containers],
       // An empty environment: it lives longer than anything the user's environment was meant for.
       { stdio: ["pipe", "ignore", "ignore"], detached: true, env: {}, cwd: "/" },
     );
