@@ -17,7 +17,7 @@ test("carries a whole session, by each way, for each client", async () => {
         const result = await run([ssh, ...options, "reach-proxy.job", "cat; exit 6"], { input });
         expect(result.code).toBe(6);
         expect(result.bytes.equals(input)).toBe(true);
-        expect(result.stderr).toBe("");
+        expect(result.stderr).not.toContain("gangway:");
       }
     }
   });

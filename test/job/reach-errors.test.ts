@@ -1,6 +1,6 @@
 import { readFileSync, rmSync } from "node:fs";
 import { expect, test } from "vitest";
-import { eventually, GANGWAY, gangway, IMAGES, OTHER, run, start } from "./harness.ts";
+import { eventually, GANGWAY, gangway, IMAGES, MANY, run, start } from "./harness.ts";
 import { CLIENTS, directoryOf, enter, installed, saying, withJob } from "./reach.ts";
 
 /*
@@ -84,7 +84,7 @@ function launcherOf(directory: string): number {
 
 test("somebody else's job", async () => {
   await withJob("reach-theirs", [], async () => {
-    const result = await enter(["reach-theirs"], { user: OTHER });
+    const result = await enter(["reach-theirs"], { user: MANY });
     expect(result).toMatchObject({
       code: 77,
       stderr: saying(/reach-theirs is .*'s: only they can enter/),
