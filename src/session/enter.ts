@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import type { Account } from "../udi/accounts.ts";
 import { configPath } from "../udi/ssh-config.ts";
-import { type Carrier, carry, checkCarrier } from "./carrier.ts";
+import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import { Interrupted, runChild } from "./child.ts";
 import { withPrivateDirectory } from "./private-directory.ts";
 import { type Found, resolveJob, type Seeker } from "./resolve.ts";
@@ -133,6 +133,8 @@ async function enterThrough(request: EnterRequest, host: string, reading: Readin
       exitCode: STATUS.usage,
     });
   }
+  // What makes keys is loaded only here: a job of this host needs none.
+  const { carry } = await import("./carrier.ts");
   const carrier: Carrier = { host, ssh: sshProgram("") };
   return await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
     const { configFile, name, reply } = await carry(carrier, reading, directory);

@@ -1,7 +1,7 @@
 import { STATUS, UsageError } from "../config/errors.ts";
 import { isNodeName, quoted } from "../udi/names.ts";
 import { block, SETTLED } from "../udi/ssh-config.ts";
-import { checkCarrier } from "./carrier.ts";
+import { checkCarrier } from "./carrier-name.ts";
 
 /** Minutes for which a certificate is used again without asking. */
 const FRESH_MINUTES = 10;

@@ -1,7 +1,8 @@
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
-import { checkCarrier, wordOf } from "./carrier.ts";
+import { wordOf } from "./carrier.ts";
+import { checkCarrier } from "./carrier-name.ts";
 import { runChild } from "./child.ts";
 import { resolveJob, type Seeker } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";

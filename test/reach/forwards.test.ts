@@ -230,7 +230,12 @@ describe.each([
 const BY_JUMP: Way = {
   name: "jump",
   config: (job) => {
-    const block = (node: string) => [`Host ${node}.${job.id}.job`, `HostName ${node}`, "Port 1204", "ProxyUseFdpass no"];
+    const block = (node: string) => [
+      `Host ${node}.${job.id}.job`,
+      `HostName ${node}`,
+      "Port 1204",
+      "ProxyUseFdpass no",
+    ];
     return ["node2", "node3"].flatMap(block).join("\n");
   },
 };

@@ -46,7 +46,7 @@ describe.each([
   });
 
   it("^C ends the program in the foreground, not the session", async () => {
-    const { code } = await onTerminal(session("trap : INT; echo in; sleep 1000; echo \"[$?]\"; exit 5"), [
+    const { code } = await onTerminal(session('trap : INT; echo in; sleep 1000; echo "[$?]"; exit 5'), [
       { expect: "in\n" },
       { pause: 0.3 },
       { send: "\u0003" },
@@ -120,7 +120,7 @@ describe.each([
   it("a login shell's words are typed, a command's come by -c", async () => {
     const shell = image === "debian" ? "bash" : "sh";
     const { code } = await onTerminal(client.argv(["-tt", client.host()]), [
-      { send: "echo \"[$0]\" $((6*7)); exit 3\n" },
+      { send: 'echo "[$0]" $((6*7)); exit 3\n' },
       { expect: `\\[-${shell}\\] 42\n` },
     ]);
     expect(code).toBe(3);

@@ -1,0 +1,87 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { STATUS } from "../../src/config/errors.ts";
+import { parseKitReply } from "../../src/session/kit-reply.ts";
+
+const KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIB1dvT9nCzYxbMvLqZ1xq2E0Y3o0eP5Y3m5XzVvYw1aB";
+const LINES = [
+  `certificate ssh-ed25519-cert-v01@openssh.com ${KEY} 1234-key-7`,
+  `authority ssh-ed25519 ${KEY}`,
+  "host node1.1234.job",
+  "user alice",
+  "socket /run/user/1000/gangway/1234/0/ssh",
+  "connector /usr/lib/gangway/udiImage/libexec/connector",
+  "tcp 10.0.0.7 1204",
+  "tcp fd00::7 1204",
+] as const;
+
+function reply(keyword: string, line: string | undefined): string {
+  const lines = LINES.filter((known) => !known.startsWith(`${keyword} `));
+  return `${[...lines, ...(line === undefined ? [] : [line])].join("\n")}\n`;
+}
+
+describe("the reply of key authorize --kit", () => {
+  it("is read", () => {
+    expect(parseKitReply(`${LINES.join("\n")}\nnewer words\n`)).toEqual({
+      certificate: `ssh-ed25519-cert-v01@openssh.com ${KEY}`,
+      authority: `ssh-ed25519 ${KEY}`,
+      principal: "node1.1234.job",
+      user: "alice",
+      socket: "/run/user/1000/gangway/1234/0/ssh",
+      connector: "/usr/lib/gangway/udiImage/libexec/connector",
+      tcp: [
+        { address: "10.0.0.7", port: 1204 },
+        { address: "fd00::7", port: 1204 },
+      ],
+    });
+  });
+
+  it.each(["certificate", "authority", "host", "user", "socket", "connector"])("needs one line %s", (keyword) => {
+    const wrong: unknown = expect.objectContaining({ exitCode: STATUS.unreachable });
+    expect(() => parseKitReply(reply(keyword, undefined))).toThrow(wrong);
+    const line = LINES.find((known) => known.startsWith(`${keyword} `));
+    expect(() => parseKitReply(`${LINES.join("\n")}\n${line}\n`)).toThrow(wrong);
+  });
+
+  it.each([
+    "certificate ssh-ed25519 AAAA",
+    `authority ssh-rsa ${KEY}`,
+    "host example.org",
+    "host 1234.job",
+    "host node1.1234.job ProxyCommand",
+    "user -oProxyCommand=x",
+    "user a b",
+    "user $(id)",
+    "socket relative",
+    "socket /a b",
+    "socket /a;touch x",
+    "socket /a'b",
+    "socket /a%h",
+    "connector /x\ttouch",
+    "connector /x$(touch y)",
+    "connector /x`touch y`",
+    "tcp 10.0.0.7",
+    "tcp 10.0.0.7 0",
+    "tcp 10.0.0.7 65536",
+    "tcp -x 22",
+    "tcp a;b 22",
+  ])("%j is refused", (line) => {
+    const keyword = line.slice(0, line.indexOf(" "));
+    expect(() => parseKitReply(reply(keyword, line))).toThrow(/answer is not understood/);
+  });
+
+  it("nothing of it is special to a shell or to ssh_config, whatever the other side says", () => {
+    const keyword = fc.constantFrom("host", "user", "socket", "connector");
+    fc.assert(
+      fc.property(keyword, fc.string({ unit: "binary", maxLength: 40 }), (which, text) => {
+        try {
+          const { principal, user, socket, connector } = parseKitReply(reply(which, `${which} ${text}`));
+          expect(`${principal}${user}${socket}${connector}`).toMatch(/^[A-Za-z0-9_./+@,:-]+$/);
+        } catch (error) {
+          expect(error).toMatchObject({ exitCode: STATUS.unreachable });
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
