@@ -169,6 +169,12 @@ export const settings = {
     flag: { name: "linger" },
     doc: "After the command's end: cut the sessions, wait for them all, or wait so long at most.",
   }),
+  wlm: setting({
+    kind: oneOf("auto", "none", "flux", "slurm", "htcondor", "pbs", "lsf", "oar", "sge"),
+    default: "auto",
+    flag: { name: "wlm" },
+    doc: "The workload manager that is asked for the job's id and nodes; auto: the one whose job this is.",
+  }),
   slots: setting({
     kind: integer(1, 65_535),
     default: 2,
