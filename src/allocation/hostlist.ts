@@ -174,7 +174,7 @@ export function foldHostlist(names: readonly string[]): string {
   let group: Group | undefined;
   for (const name of names) {
     const [head, number, tail] = splitName(name);
-    if (group !== undefined && number !== "" && group.head === head && group.tail === tail) {
+    if (group !== undefined && group.first !== "" && number !== "" && group.head === head && group.tail === tail) {
       if (number === successor(group)) group.last = number;
       else {
         group.ranges.push(range(group));

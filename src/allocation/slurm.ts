@@ -110,7 +110,7 @@ function slotsOf(surroundings: Surroundings, suffix: string, count: number): rea
     if (inStep && name.startsWith("SLURM_TASKS")) continue;
     throw fault(
       variable(name),
-      `${quote(text)} is about ${slots.length} nodes, where the job has ${count}`,
+      `${quote(text)} counts ${slots.length} of nodes, where the job has ${count}`,
       WITHOUT_MANAGER,
     );
   }
