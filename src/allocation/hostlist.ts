@@ -83,7 +83,7 @@ function partsOf(token: string, at: number, where: Where, text: string): Part[] 
     if (piece.startsWith("[")) {
       const ranges = rangesOf(piece.slice(1, -1), position + 1, where, text);
       parts.push(ranges);
-      longest += "0".repeat(Math.max(...ranges.map(widthOf)));
+      longest += "0".repeat(ranges.reduce((width, each) => Math.max(width, widthOf(each)), 0));
     } else if (piece !== "") {
       parts.push(piece);
       longest += piece;
@@ -135,22 +135,24 @@ function expand(parts: readonly Part[], names: string[]): void {
   let heads = [""];
   for (const [index, part] of parts.entries()) {
     const into = index === parts.length - 1 ? names : [];
-    const numbers = typeof part === "string" ? [part] : part.flatMap(numbersOf);
-    for (const head of heads) for (const number of numbers) into.push(head + number);
+    for (const head of heads) {
+      if (typeof part === "string") into.push(head + part);
+      else for (const range of part) pushRange(head, range, into);
+    }
     heads = into;
   }
 }
 
-function numbersOf({ from, count }: Range): string[] {
-  if (count === 1) return [from];
+/** Plain steps: for one long range, this is where the time goes. */
+function pushRange(head: string, { from, count }: Range, into: string[]): void {
   const width = from.length;
   // Beyond 2^53 a number would lose its last digits; below, it is many times faster.
-  if (width > 15) {
-    const first = BigInt(from);
-    return Array.from({ length: count }, (_, index) => String(first + BigInt(index)).padStart(width, "0"));
+  const exact = width > MOST_DIGITS;
+  const first = exact ? BigInt(from) : Number(from);
+  for (let step = 0; step < count; step++) {
+    const number = typeof first === "bigint" ? String(first + BigInt(step)) : `${first + step}`;
+    into.push(number.length < width ? head + number.padStart(width, "0") : head + number);
   }
-  const first = Number(from);
-  return Array.from({ length: count }, (_, index) => String(first + index).padStart(width, "0"));
 }
 
 /** What is being put together for names that differ in one number. */
@@ -189,12 +191,23 @@ export function foldHostlist(names: readonly string[]): string {
   return written.join(",");
 }
 
+/** A number of so many digits is exact, and so is its successor. */
+const MOST_DIGITS = 15;
+
 /** Before, in and behind the number that nodes are told apart by: the last of the host's own label, else one at the end. */
 function splitName(name: string): [head: string, number: string, tail: string] {
-  const match = /^([^.]*?)([0-9]{1,15})([^.0-9]*(?:\..*)?)$/.exec(name) ?? /^(.*?)([0-9]{1,15})()$/.exec(name);
-  if (match === null) return [name, "", ""];
-  const [, head = "", number = "", tail = ""] = match;
-  return [head, number, tail];
+  const dot = name.indexOf(".");
+  let end = dot === -1 ? name.length : dot;
+  while (end > 0 && !isDigit(name, end - 1)) end--;
+  if (end === 0) end = name.length;
+  let start = end;
+  while (start > 0 && end - start < MOST_DIGITS && isDigit(name, start - 1)) start--;
+  return start === end ? [name, "", ""] : [name.slice(0, start), name.slice(start, end), name.slice(end)];
+}
+
+function isDigit(text: string, index: number): boolean {
+  const code = text.charCodeAt(index);
+  return code >= 0x30 && code <= 0x39;
 }
 
 /** What has to come next, written as a range that begins like this one writes it. */
