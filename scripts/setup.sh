@@ -98,7 +98,6 @@ if [ "$section" -ge 3 ]; then
   program fish fish
   program python3 python3
   program bsdutils script
-  program slurm-client scontrol
 fi
 
 # Not out of Debian 12's archive, where it is too old.
@@ -169,7 +168,6 @@ rm -f "$log"
 for package in "${missing[@]}"; do
   case $package in
     openssh-server) units="ssh.service ssh.socket" ;;
-    slurm-client) units=munge.service ;;
     docker.io) units="docker.service docker.socket" ;;
     containerd) units=containerd.service ;;
     podman) units="podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer" ;;
