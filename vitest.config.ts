@@ -1,11 +1,13 @@
 import { defineConfig } from "vitest/config";
 
-// "unit" needs nothing but Node and ssh-keygen; "root" has to be root; the others run against real engines (make test).
+// "unit" needs nothing but Node and ssh-keygen; "root" has to be root; "oracle" asks
+// other people's programs; the others run against real engines (make test).
 export default defineConfig({
   test: {
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 20_000 } },
       { test: { name: "root", include: ["test/root/**/*.test.ts"], testTimeout: 20_000 } },
+      { test: { name: "oracle", include: ["test/oracle/**/*.test.ts"], testTimeout: 60_000 } },
       {
         test: {
           name: "siblings",

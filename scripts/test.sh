@@ -11,7 +11,7 @@ result=0
 trap 'test/rig/cluster.sh down; test/rig/engines.sh down' EXIT
 test/rig/cluster.sh up
 eval "$(test/rig/cluster.sh env)"
-npx vitest run --project root --project siblings --project engine --project job --project reach --project cluster \
+npx vitest run --project root --project oracle --project siblings --project engine --project job --project reach --project cluster \
   --reporter=default --reporter=json --outputFile.json=build/tests/engines.json || result=$?
 node scripts/count-tests.mjs build/tests/*.json || result=1
 exit $result

@@ -1,15 +1,16 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command } from "commander";
-import { virtualNodes } from "../allocation/allocation.ts";
+import type { Allocation } from "../allocation/allocation.ts";
 import { GangwayError, LAUNCHER_FAILED, reasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import { normalPath } from "../config/parse.ts";
 import { openRunBase } from "../config/paths.ts";
 import { settingKeys } from "../config/settings.ts";
+import { allocate, surroundingsOf } from "../job/allocate.ts";
 import { openOutputFile, type Report, reportToParent, startDetached } from "../job/detach.ts";
-import { JobDirectory } from "../job/directory.ts";
-import { randomJobId } from "../job/id.ts";
+import { underFreeId } from "../job/free-id.ts";
+import { launchIds, randomJobId } from "../job/id.ts";
 import { Launcher } from "../job/launcher.ts";
 import { checkTarget } from "../job/mounts.ts";
 import { StderrReporter } from "../job/reporter.ts";
@@ -33,7 +34,9 @@ import { print } from "./output.ts";
 
 interface RunOptions {
   readonly image?: string;
-  readonly nodes: string;
+  readonly nodes?: string;
+  readonly hosts?: string;
+  readonly hostfile?: string;
   readonly name?: string;
   readonly user?: string;
   readonly env?: readonly string[];
@@ -59,8 +62,10 @@ export function command(): Command {
     .argument("[command...]", "the command, executed as it stands; without one the image's own")
     .passThroughOptions()
     .option("-i, --image <IMAGE>", "the image every node's container is made of")
-    .option("-N, --nodes <COUNT>", "so many virtual nodes on this machine: node1, node2, …", "1")
-    .option("--name <NAME>", "the job's id, instead of a random one")
+    .option("-N, --nodes <COUNT>", "so many virtual nodes on this machine: node1, node2, …")
+    .option("--hosts <LIST>", "the nodes, such as n[01-04],big7; only this machine can be named yet")
+    .option("--hostfile <FILE>", "the nodes in a file, a line HOST, HOST slots=4 or HOST:4 each")
+    .option("--name <NAME>", "the job's id, instead of the workload manager's or a random one")
     .option("-u, --user <USER>", "whose job it is (root only, and then needed)")
     .option(
       "-e, --env <NAME[=VALUE]>",
@@ -96,16 +101,38 @@ async function runCommand(words: readonly string[], self: Command): Promise<numb
   try {
     const config = await configure(givenSettings(self));
     const owner = ownerOf(options.user);
-    const spec = specOf(words, options, config, owner, self);
-    for (const base of runBasesOf(config, owner)) new JobDirectory(base, spec.id, owner.identity).claim();
-    if (options.detach === true && !detached) return await detach(spec.id, options, owner);
-    const exitCode = await launch(spec, config, owner, reporter);
+    const allocation = allocationFor(options, config, owner);
+    const exitCode = await underFreeId(
+      idsFor(options, allocation),
+      runBasesOf(config, owner),
+      owner.identity,
+      async (id) => {
+        const spec = specOf(words, options, config, owner, self, allocation, id);
+        if (options.detach === true && !detached) return await detach(id, options, owner);
+        return await launch(spec, config, owner, reporter);
+      },
+    );
     if (detached) reportToParent({ running: false, exitCode });
     return exitCode;
   } catch (error) {
     if (detached) reportToParent(failureReport(error));
     throw error;
   }
+}
+
+function allocationFor({ nodes, hosts, hostfile }: RunOptions, { values }: Config, { identity }: Owner): Allocation {
+  const virtual = nodes === undefined ? undefined : wholeNumber("--nodes", nodes);
+  return allocate(
+    { wlm: values.wlm, slots: values.slots, ...defined({ virtual, hosts, hostfile }) },
+    surroundingsOf(identity),
+  );
+}
+
+/** What the user chose, else the manager's, as many as it takes, else a random one. */
+function idsFor({ name, detachedAs }: RunOptions, { job }: Allocation): Iterable<string> {
+  if (detachedAs !== undefined) return [detachedAs];
+  if (name !== undefined) return [checkJobId(name)];
+  return job === undefined ? [randomJobId()] : launchIds(job);
 }
 
 function failureReport(error: unknown): Report {
@@ -157,7 +184,15 @@ function outputFile(options: RunOptions, id: string): string {
   return resolve((options.output ?? "gangway-%j.out").replaceAll("%j", id));
 }
 
-function specOf(words: readonly string[], options: RunOptions, config: Config, owner: Owner, self: Command): JobSpec {
+function specOf(
+  words: readonly string[],
+  options: RunOptions,
+  config: Config,
+  owner: Owner,
+  self: Command,
+  allocation: Allocation,
+  id: string,
+): JobSpec {
   const { values } = config;
   if (options.image === "t" && process.argv.includes("-it")) {
     throw new UsageError("-it is read as the image t: -i names the image here", {
@@ -171,7 +206,6 @@ function specOf(words: readonly string[], options: RunOptions, config: Config, o
     throw new UsageError("--output belongs to --detach", { hint: "without it, redirect standard output" });
   }
   const detachedAs = options.detachedAs;
-  const id = detachedAs ?? (options.name === undefined ? randomJobId() : checkJobId(options.name));
   const listen = values.listen;
   return {
     id,
@@ -180,7 +214,7 @@ function specOf(words: readonly string[], options: RunOptions, config: Config, o
     command: words,
     ...(options.entrypoint === undefined ? {} : { entrypoint: options.entrypoint === "" ? [] : [options.entrypoint] }),
     account: owner.account,
-    allocation: virtualNodes(wholeNumber("--nodes", options.nodes), values.slots),
+    allocation,
     ...defined({ network: values.network, port: values.port }),
     ...(typeof listen === "string" ? {} : { listenAddress: listen.address }),
     listen: listen !== "none",

@@ -65,6 +65,9 @@ export class LaunchError extends GangwayError {
 /** No such job, or not in a state that allows what was asked. */
 export class JobError extends GangwayError {}
 
+/** There is a job of that name. */
+export class JobTakenError extends JobError {}
+
 /** The text of anything thrown, for use inside a message. */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

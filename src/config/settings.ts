@@ -4,7 +4,6 @@ import {
   bytes,
   cpus,
   integer,
-  type Kind,
   linger,
   list,
   oneOf,
@@ -30,34 +29,9 @@ import {
   parseUlimit,
   parseVolume,
 } from "./parse-container.ts";
+import { type Setting, setting } from "./setting.ts";
 
-/** A flag of `gangway run`. */
-export interface Flag {
-  /** Without dashes. */
-  readonly name: string;
-  readonly short?: string;
-  /** What `--no-NAME` stands for; without it there is no such form. */
-  readonly negated?: string;
-  /** `--NAME` alone, without an argument, says true. */
-  readonly bare?: boolean;
-}
-
-export interface Setting<T> {
-  readonly kind: Kind<T>;
-  readonly default: T;
-  /** The default in words, where it is no value. */
-  readonly defaultText?: string;
-  readonly flag?: Flag;
-  /** Only the site file may say it: no flag, no variable, not the user's file. */
-  readonly siteOnly?: boolean;
-  /** One line. */
-  readonly doc: string;
-}
-
-/** The kind alone decides the type: else a default of "missing" would make any text of it. */
-function setting<T>(given: Omit<Setting<T>, "default"> & { readonly default: NoInfer<T> }): Setting<T> {
-  return given;
-}
+export type { Flag, Setting } from "./setting.ts";
 
 const joinBehind = (lower: string, higher: string): string => `${lower}:${higher}`;
 const joinBefore = (lower: string, higher: string): string => `${higher}:${lower}`;
@@ -168,6 +142,12 @@ export const settings = {
     default: "none",
     flag: { name: "linger" },
     doc: "After the command's end: cut the sessions, wait for them all, or wait so long at most.",
+  }),
+  wlm: setting({
+    kind: oneOf("auto", "none", "flux", "slurm", "htcondor", "pbs", "lsf", "oar", "sge"),
+    default: "auto",
+    flag: { name: "wlm" },
+    doc: "The workload manager that is asked for the job's id and nodes; auto: the one whose job this is.",
   }),
   slots: setting({
     kind: integer(1, 65_535),

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { GangwayError, reasonOf } from "../config/errors.ts";
+import { GangwayError, JobTakenError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { withOwnFile } from "../config/own-file.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
@@ -32,14 +32,17 @@ export class JobDirectory {
   /**
    * Sees to it that nothing of another job is taken for ours.
    *
-   * @throws GangwayError when there is a job of that name
+   * @throws JobTakenError when there is a job of that name
    */
   claim(): void {
     if (asUser(this.#identity, () => lstatSync(this.path, { throwIfNoEntry: false })) !== undefined)
       throw this.#taken();
   }
 
-  /** @throws GangwayError when the job has one already, or it cannot be made; then nothing of it is left */
+  /**
+   * @throws JobTakenError when the job has one already
+   * @throws GangwayError when it cannot be made; then nothing of it is left
+   */
   create(nodes: number): void {
     this.#filing(() => {
       try {
@@ -126,8 +129,8 @@ export class JobDirectory {
     }
   }
 
-  #taken(cause?: unknown): GangwayError {
-    return new GangwayError(`there is a job "${basename(this.path)}" already`, {
+  #taken(cause?: unknown): JobTakenError {
+    return new JobTakenError(`there is a job "${basename(this.path)}" already`, {
       hint: "choose another --name, or see `gangway ps`; what a killed launcher left, `gangway gc` removes",
       cause,
     });

@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import type { ManagerJob } from "../allocation/allocation.ts";
 import { engineSafe } from "../udi/names.ts";
 
 // No vowels, so that no word appears, and no letters that are read for digits.
@@ -14,6 +15,17 @@ export function randomJobId(): string {
   let id = LETTERS.charAt(randomInt(LETTERS.length));
   while (id.length < LENGTH) id += SYMBOLS.charAt(randomInt(SYMBOLS.length));
   return id;
+}
+
+/**
+ * The ids for the launches of a workload manager's job, in the order in which they are to be tried: `1234`, then, for one
+ * that begins while that one runs, `1234-2`, `1234-3`, … What a manager has begun anew under the same id (`1234-r1`) is
+ * another job: of the first something may be left on a node that died.
+ */
+export function* launchIds({ id, restarts }: ManagerJob): Generator<string, never> {
+  const first = restarts === 0 ? id : `${id}-r${restarts}`;
+  yield first;
+  for (let launch = 2; ; launch++) yield `${first}-${launch}`;
 }
 
 /** The name of a job's container on a node; labels, not this name, are what Gangway finds containers by. */

@@ -1,15 +1,15 @@
 import { GangwayError } from "../config/errors.ts";
+import { HOST_NAME_LENGTH, isNodeName } from "../config/host-name.ts";
+
+export { isNodeName };
 
 /** The last label of the host name of a job without a cluster: `[NODE.]JOB.job[.CLUSTER]`. */
 const SUFFIX = "job";
 
-/** One label of a host name. Underscores are no DNS, but Slurm, Docker and PBS sites use them. */
-const LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
 /** One label of a job id: a host name's, with `+` (Slurm's heterogeneous jobs). */
 const JOB_LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9_+-]{0,61}[A-Za-z0-9_])?$/;
 /** HTCondor's CLUSTER.PROC, with what a second launch of the same slot appends to it. */
 const CONDOR_ID = /^[0-9]{1,20}\.[0-9]{1,20}(?:-[0-9]{1,9})?$/;
-const HOST_NAME_LENGTH = 253;
 
 export interface JobHost {
   readonly job: string;
@@ -47,11 +47,6 @@ function isIPv6(text: string): boolean {
 export function hasControl(text: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return /[\u0000-\u001f\u007f]/.test(text);
-}
-
-/** Whether `text` can be the name of a node: labels of letters, digits, `-`, `_`, at most 253 characters. */
-export function isNodeName(text: string): boolean {
-  return text.length <= HOST_NAME_LENGTH && text.split(".").every((label) => LABEL.test(label));
 }
 
 /**

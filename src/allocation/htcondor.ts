@@ -1,0 +1,81 @@
+import { fault, quote } from "../config/where.ts";
+import type { Manager, Surroundings } from "./allocation.ts";
+import {
+  MOST_SLOTS,
+  optional,
+  optionalNumber,
+  parseNode,
+  readFile,
+  required,
+  thisNode,
+  variable,
+  WITHOUT_MANAGER,
+} from "./read.ts";
+
+const JOB_AD = "_CONDOR_JOB_AD";
+const MACHINE_AD = "_CONDOR_MACHINE_AD";
+
+/** An HTCondor job's word on itself: the two ads that its starter writes into the job's scratch directory. */
+export const htcondor: Manager = {
+  name: "htcondor",
+  title: "HTCondor",
+  marks: [JOB_AD],
+  job(surroundings) {
+    const ad = readAd(surroundings, JOB_AD);
+    const cluster = numberIn(ad, "ClusterId");
+    const process = numberIn(ad, "ProcId");
+    if (cluster === undefined || process === undefined) {
+      throw fault(variable(JOB_AD), `${quote(ad.path)} has no ClusterId or no ProcId`, WITHOUT_MANAGER);
+    }
+    return { id: `${cluster}.${process}`, restarts: 0 };
+  },
+  nodes(surroundings) {
+    const processes = optionalNumber(surroundings, "_CONDOR_NPROCS") ?? "1";
+    if (processes !== "1") {
+      throw fault(
+        variable("_CONDOR_NPROCS"),
+        `a job of the parallel universe, with ${processes} processes, cannot be read yet`,
+        WITHOUT_MANAGER,
+      );
+    }
+    const ad = readAd(surroundings, JOB_AD);
+    // RequestCpus may be an expression, which is worth what was provisioned; that is said by newer versions alone.
+    const cpus = Number(numberIn(ad, "CpusProvisioned") ?? numberIn(ad, "RequestCpus") ?? 1);
+    return [{ index: 0, name: machine(surroundings), slots: Math.min(Math.max(1, cpus), MOST_SLOTS) }];
+  },
+  // A job of one machine is on it.
+  here: machine,
+};
+
+interface Ad {
+  readonly path: string;
+  /** By lower-case name: attributes' names are the same in any case. */
+  readonly attributes: ReadonlyMap<string, string>;
+}
+
+/** The old syntax of ClassAds: an attribute a line, `Name = expression`. */
+function readAd(surroundings: Surroundings, name: string): Ad {
+  const path = required(surroundings, name);
+  const attributes = new Map<string, string>();
+  for (const line of readFile(surroundings, variable(name), path).split("\n")) {
+    const match = /^\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*?)\s*$/.exec(line);
+    if (match !== null) attributes.set((match[1] ?? "").toLowerCase(), match[2] ?? "");
+  }
+  return { path, attributes };
+}
+
+/** An attribute's value where it is a plain number from 0, and none where it is missing or an expression. */
+function numberIn({ attributes }: Ad, name: string): string | undefined {
+  const value = attributes.get(name.toLowerCase());
+  return value !== undefined && /^(?:0|[1-9][0-9]{0,9})$/.test(value) ? value : undefined;
+}
+
+/** The machine's name as the pool knows it. */
+function machine(surroundings: Surroundings): string {
+  if (optional(surroundings, MACHINE_AD) === undefined) return thisNode(surroundings);
+  const ad = readAd(surroundings, MACHINE_AD);
+  const written = ad.attributes.get("machine");
+  const text = /^"([^"\\]*)"$/.exec(written ?? "")?.[1];
+  if (text === undefined) return thisNode(surroundings);
+  return parseNode(text, variable(`${MACHINE_AD} ${quote(ad.path)}: Machine`));
+}
