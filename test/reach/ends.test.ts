@@ -101,8 +101,7 @@ describe("many sessions", () => {
     const results = await Promise.all(
       Array.from({ length: SESSIONS }, (_, n) => client.sh(`N=${n}; ${meet}`).then((result) => [n, result] as const)),
     );
-    for (const [n, result] of results)
-      expect.soft(result).toMatchObject({ code: 0, stdout: `met ${n}\n`, stderr: "" });
+    for (const [n, result] of results) expect.soft(result).toMatchObject({ code: 0, stdout: `met ${n}\n`, stderr: "" });
     expect((await client.sh("rm /w/here.*")).code).toBe(0);
     await eventually("the container is as it was", 20, async () => (await census(client)) === before);
     client.close();

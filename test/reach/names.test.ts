@@ -11,8 +11,24 @@ import { Client, OURS, type Programs, quoted, SOCKET, STOCK, startJob, TCP, type
  */
 const NAMES: readonly string[] = [
   ...["two words", "two  blanks   and three", " first", "last ", "tab\there", "line\nbreak", "\n", "two\n\nlines\n"],
-  ...["it's", 'a "quoted" one', "`id`", "$HOME", "$(id)", "${PATH}", "$'x'", "back\\slash", "last\\", "\\n"],
-  ...["*", "?", "[a-z]*", "{a,b}", "~", "~root", "!!", "!1", "#x", "%h%%", "a;b&c|d<e>f(g)", "x=y", "^a^b", "...", "@x"],
+  ...["it's", 'a "quoted" one', "`id`", "$HOME", "$(id)", `\${PATH}`, "$'x'", "back\\slash", "last\\", "\\n"],
+  ...[
+    "*",
+    "?",
+    "[a-z]*",
+    "{a,b}",
+    "~",
+    "~root",
+    "!!",
+    "!1",
+    "#x",
+    "%h%%",
+    "a;b&c|d<e>f(g)",
+    "x=y",
+    "^a^b",
+    "...",
+    "@x",
+  ],
   ...["-rf", "--help", "--", "-e", "-oProxyCommand=id", "a:b", "[::1]:x", "user@host:x"],
   ...["Grüße, 東京", "🚢", "e\u0301", "\u202Ecod", "\u001B[31m"],
 ];
