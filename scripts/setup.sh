@@ -98,6 +98,9 @@ if [ "$section" -ge 3 ]; then
   program fish fish
   program python3 python3
   program bsdutils script
+  program sshfs sshfs
+  program fuse3 fusermount3
+  program chromium chromium
 fi
 
 # Not out of Debian 12's archive, where it is too old.

@@ -108,8 +108,11 @@ export const userDirectory: Kind<string> = text(
       throw fault(where, `${quote(path)} is not an absolute path`, "write a path that starts with / or ~/");
     }
     const token = /%[^U%]|%$/.exec(path.replaceAll("%%", ""));
-    if (token !== null)
-      throw fault(where, `${quote(path)}: ${token[0]} means nothing`, "write %U for the uid, %% for %");
+    if (token !== null) {
+      // Quoted for what may follow the %, a line break among others; without the quotes, which the path has.
+      const shown = quote(token[0]).slice(1, -1);
+      throw fault(where, `${quote(path)}: ${shown} means nothing`, "write %U for the uid, %% for %");
+    }
     return path;
   },
 );

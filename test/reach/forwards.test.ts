@@ -1,9 +1,9 @@
-import { chmodSync, existsSync } from "node:fs";
-import { createConnection, createServer, type Server } from "node:net";
+import { existsSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, IMAGES, run, start } from "../job/harness.ts";
 import type { HeldJob } from "../job/held.ts";
 import { Client, OURS, quoted, SOCKET, STOCK, startJob, TCP, type Way } from "./client.ts";
+import { answers, freePort, listenHere, talk } from "./sockets.ts";
 
 /*
  * Every forwarding ends inside the container. A server of the job's listens where nothing else can: on the container's
@@ -28,48 +28,6 @@ threading.Thread(target=Tcp(("127.0.0.1", 4711), Hello).serve_forever, daemon=Tr
 print("ready", flush=True)
 sys.stdin.read()
 `;
-
-/** Asks a line of what listens here, and says what is heard, until the other side ends. */
-async function talk(target: { port: number; host?: string } | { path: string }, line: string): Promise<string> {
-  return await new Promise((resolve, reject) => {
-    let heard = "";
-    const socket = createConnection(target, () => socket.end(line));
-    socket.setEncoding("utf8").on("data", (piece: string) => {
-      heard += piece;
-    });
-    socket.once("error", reject).once("close", () => resolve(heard));
-  });
-}
-
-async function answers(target: { port: number } | { path: string }): Promise<boolean> {
-  return await talk(target, "").then(
-    (text) => text !== "",
-    () => false,
-  );
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
-
-/** A server on this side, which says where it is. */
-async function listenHere(target: number | string): Promise<Server> {
-  const server = createServer((socket) => {
-    socket.on("error", () => undefined);
-    socket.end("hello from here\n");
-  });
-  await new Promise<void>((resolve) => {
-    if (typeof target === "string") server.listen(target, resolve);
-    else server.listen(target, "127.0.0.1", resolve);
-  });
-  if (typeof target === "string") chmodSync(target, 0o777);
-  return server;
-}
 
 /** Reads a line from a port or a unix socket, in the container. */
 function heardThere(target: string): string {

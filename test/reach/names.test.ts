@@ -11,7 +11,7 @@ import { Client, OURS, type Programs, quoted, SOCKET, STOCK, startJob, TCP, type
  */
 const NAMES: readonly string[] = [
   ...["two words", "two  blanks   and three", " first", "last ", "tab\there", "line\nbreak", "\n", "two\n\nlines\n"],
-  ...["it's", 'a "quoted" one', "`id`", "$HOME", "$(id)", "${PATH}", "$'x'", "back\\slash", "last\\", "\\n"],
+  ...["it's", 'a "quoted" one', "`id`", "$HOME", "$(id)", `\${PATH}`, "$'x'", "back\\slash", "last\\", "\\n"],
   ...[
     "*",
     "?",

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { IMAGES } from "../job/harness.ts";
+import { eventually, IMAGES } from "../job/harness.ts";
 import type { HeldJob } from "../job/held.ts";
 import { onTerminal } from "../job/terminal.ts";
 import { Client, OURS, quoted, SOCKET, STOCK, startJob, TCP } from "./client.ts";
+import { freePort, talk } from "./sockets.ts";
 
 describe.each([
   { image: "bare", way: SOCKET, programs: STOCK },
@@ -81,7 +82,7 @@ describe.each([
     expect(code).toBe(6);
   });
 
-  it("^D ends a shell's input, the window's closing ends what ran in it", async () => {
+  it("^D ends a program's input", async () => {
     const { code } = await onTerminal(client.argv(["-t", client.host(), "cat; echo over"]), [
       { send: "one\n" },
       { expect: "one\none\n" },
@@ -91,23 +92,38 @@ describe.each([
     expect(code).toBe(0);
   });
 
-  it("~. ends the connection, ~? and ~C are understood, and ~~ is a tilde", async () => {
-    // A command line for the forwarding of ports is off by default since OpenSSH 9.2.
-    const argv = client.argv(["-t", "-o", "EnableEscapeCommandline=yes", client.host(), "cat"]);
-    const { code } = await onTerminal(argv, [
+  it("~? and ~~ are understood, and ~. ends the connection", async () => {
+    const { code } = await onTerminal(session("cat"), [
       { send: "in\n" },
       { expect: "in\nin\n" },
       { send: "~?" },
       { expect: "Supported escape sequences" },
       { send: "\n~~x\n" },
       { expect: "\n~x\n" },
-      { send: "~C" },
-      { expect: "ssh> " },
-      { send: "-D 0\n" },
-      { expect: "(Forwarding port|Bad|Dynamic|\n)" },
-      { send: "\n~." },
+      { send: "~." },
     ]);
     expect(code).toBe(255);
+  });
+
+  it("~C: a forwarding is asked for amid a session, and leads into the container", async () => {
+    const port = await freePort();
+    // Off by default since OpenSSH 9.2.
+    const words = ["-t", "-o", "EnableEscapeCommandline=yes", client.host()];
+    const talking = onTerminal(client.argv([...words, `echo in; ${probe} listen 4715; echo met`]), [
+      { expect: "in\n" },
+      { send: "\n~C" },
+      { expect: "ssh> " },
+      { send: `-L ${port}:127.0.0.1:4715\n` },
+      { expect: "Forwarding port" },
+      { expect: "met\n" },
+    ]);
+    let heard = "";
+    await eventually("the forwarded port answers", 20, async () => {
+      heard = await talk({ port }, "").catch(() => "");
+      return heard !== "";
+    });
+    expect(heard).toBe("hello from node1\n");
+    expect((await talking).code).toBe(0);
   });
 
   it("-tt where the client has no terminal, and -T where it has", async () => {
