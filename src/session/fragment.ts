@@ -97,7 +97,7 @@ function scriptLines({ host, name, key, directory }: Words): string[] {
     // Whoever takes it may use it.
     `case x$(find $d/$n.conf -mmin -${FRESH_MINUTES} 2>/dev/null) in x) ;; *) rm $f.ok 2>/dev/null && exit 0;; esac;`,
     "t=$d/.new.$$; rm -rf $t; mkdir $t || exit 1; bye() { rm -rf $t; }; fin() { exit 1; }; trap bye EXIT; trap fin HUP INT TERM;",
-    `ssh -T -- ${host} gangway key authorize --kit \${n%%.job.${name}} <${key.replace(/^~/, "$HOME")}.pub >$t/reply || { rm -f $f.conf $f.ok $f-cert.pub $f.hosts; exit 1; };`,
+    `ssh -T -- ${host} gangway key authorize --kit \${n%%.${name}} <${key.replace(/^~/, "$HOME")}.pub >$t/reply || { rm -f $f.conf $f.ok $f-cert.pub $f.hosts; exit 1; };`,
     "while IFS=$i read -r k v w r; do case $k in",
     `certificate) is $v [a-z0-9.@-]*-cert-v01@openssh.com && is $w ${base64} && c=1 && echo $v $w >$t/cert;;`,
     `authority) is $v ssh-ed25519 && is $w ${base64} && a=1 && echo @cert-authority * $v $w >$t/hosts;;`,
