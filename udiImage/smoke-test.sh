@@ -215,6 +215,10 @@ for root in host bare; do
 		check "$root: sftp of a name in UTF-8" "$dest/grüße 漢字" \
 		    "$(: >"$prefix$dest/grüße 漢字"; printf 'ls %s/gr*\n' $dest | $run sftp -q -b - node1 2>&1 | sed -n 's/ *$//;/^\//p')"
 		check "$root: rsync" "rc=0" "$(out $run rsync -a $in node1:$dest/f6)"
+		echo changed >>"$prefix$in"
+		check "$root: rsync over an older file (a delta)" "rc=0" "$(out $run rsync --no-whole-file $in node1:$dest/f6)"
+		check "$root: the delta's result" "$(cat "$prefix$in")" "$(cat "$prefix$dest/f6")"
+		echo content >"$prefix$dest/f6"
 		check "$root: contents" "content content content content" \
 		    "$(cd $prefix$dest && echo $(cat f3 f4 f5 f6))"
 		rm -f $prefix$dest/f[1-6] $prefix$dest/gr*

@@ -226,9 +226,10 @@ build_rsync() {
 	touch configure.sh config.h.in
 	mkdir -p zlib popt
 	touch zlib/dummy.in popt/dummy.in
+	# Its SIMD code is chosen at run time by the loader (ifunc), which a static musl program has none of: it would jump to 0.
 	CC=musl-gcc ./configure --prefix=$PREFIX --with-rsyncd-conf=$PREFIX/etc/rsyncd.conf \
 	    --with-included-popt=no --with-included-zlib=no --disable-openssl --disable-zstd --disable-lz4 \
-	    --disable-md2man --disable-acl-support --disable-locale --disable-simd --disable-md5-asm --enable-roll-asm=no \
+	    --disable-md2man --disable-acl-support --disable-locale --disable-roll-simd --disable-md5-asm --disable-roll-asm \
 	    CFLAGS="-O2 -ffunction-sections -fdata-sections -I$popt/include -I$xxhash/include -I$zlib/include $(kernel_headers)" \
 	    LDFLAGS="-static -Wl,--gc-sections -L$popt/lib -L$xxhash/lib -L$zlib/lib"
 	make -j"$JOBS" rsync
