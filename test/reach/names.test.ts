@@ -216,6 +216,17 @@ describe.each(PLACES)("$image image, by $way.name, $programs.name", ({ image, wa
     expect.soft(await takeRemote()).toEqual({ "pattern-1": content("x=y") });
   });
 
+  it("rsync: of a file that has changed in part, only that part goes over the line", async () => {
+    const old = "a line that stays\n".repeat(20_000);
+    writeFileSync(client.path("from/changed"), `${old}a new line\n`);
+    await client.sh("cat > changed", { input: old });
+    const { code, stdout, stderr } = await client.rsync(["--stats", "from/changed", `${client.host()}:`]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(Number(/Literal data: ([\d,]+)/.exec(stdout)?.[1]?.replaceAll(",", ""))).toBeLessThan(5000);
+    expect((await client.sh("cat changed; rm changed")).stdout).toBe(`${old}a new line\n`);
+    rmSync(client.path("from/changed"));
+  });
+
   it("sftp's batch: put and get", async () => {
     // Its commands have options, and no way to say where they end.
     const path = (name: string) => inBatch(name.startsWith("-") ? `./${name}` : relative(name));
