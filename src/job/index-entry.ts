@@ -66,8 +66,7 @@ export function indexEntryOf(
     nodes: job.nodes.map(({ name, principal, socket }) => ({ name, principal, socket })),
   };
   const { user, udiImage } = record;
-  const nodes = job.nodes.map(({ name }) => name);
-  const blocks = kitConfig({ id, user, directory, udiImage, nodes }, indexFiles(home, id).hosts);
+  const blocks = kitConfig({ id, user, directory, udiImage, nodes: job.nodes }, indexFiles(home, id).hosts);
   const escapeConfig = includableEscapeConfig(directory);
   const names = [...new Set([id, id.toLowerCase()])].flatMap((name) => [`${name}.job`, `*.${name}.job`]);
   const more = escapeConfig === undefined ? "" : `\n${renderInclude(names, escapeConfig)}`;

@@ -10,8 +10,8 @@ export interface KitJob {
   /** The job's private directory. */
   readonly directory: string;
   readonly udiImage: string;
-  /** Names of its nodes, in order. */
-  readonly nodes: readonly string[];
+  /** In order, with the TCP port that each sshd listens on, 0 for none. */
+  readonly nodes: readonly { readonly name: string; readonly port: number }[];
   /** See renderKitConfig. */
   readonly escapeCommandline?: boolean;
 }
@@ -41,12 +41,13 @@ export function kitConfig(job: KitJob, knownHosts: string): string {
     certificate: join(directory, "kit/id_ed25519-cert.pub"),
     knownHosts,
     connector: connectorOf(udiImage),
-    nodes: nodes.map((name, index) => {
+    nodes: nodes.map(({ name, port }, index) => {
       const principal = jobHost({ job: id, node: name });
       return {
         names: index === 0 ? [principal, jobHost({ job: id })] : [principal],
         principal,
         socket: sshSocketOf(directory, index),
+        port,
       };
     }),
   });

@@ -211,7 +211,7 @@ export class Launcher {
     await requestsToLeave();
     // While the engine is busy: the authority, and what is left of earlier launchers that died with their watchdogs.
     const authority = plan.spec.sshd ? new JobAuthority(plan) : undefined;
-    authority?.equipOwner(this.#directory);
+    authority?.prepareOwner(this.#directory);
     void this.#clearRemains();
     const members = await reports;
     await this.#containers.checkMounts(this.#nodes, expected);

@@ -37,6 +37,7 @@ export class JobAuthority {
   #serial = 0n;
   /** The public half of the access kit's key. */
   #kitKey: string | undefined;
+  #escapeCommandline = false;
 
   constructor(plan: Plan) {
     this.#plan = plan;
@@ -104,6 +105,7 @@ export class JobAuthority {
       if (this.#kitKey !== undefined) directory.rewrite(place, "authorized_keys", `${this.#kitKey}\n`);
       directory.append(place, "hosts", hosts);
     }
+    this.#equipOwner(members, directory);
     this.#equipPlainClients(members, directory);
   }
 
@@ -119,34 +121,37 @@ export class JobAuthority {
     directory.write(directory.kit, { known_hosts_plain: renderPlainKnownHosts(hosts) });
   }
 
-  /** Makes the access kit of the job's owner on this node. It goes by sockets, so no node has to be up for it. */
-  equipOwner(directory: JobDirectory): void {
-    const { spec, udiImage } = this.#plan;
+  /** Makes the keys of the access kit, before any node is up. */
+  prepareOwner(directory: JobDirectory): void {
+    const { spec } = this.#plan;
     const pair = generateKeyPair(`owner@${spec.id}.job`);
     this.#kitKey = pair.publicKey;
     directory.write(directory.kit, { id_ed25519: pair.privateKey }, 0o600);
     // The caller's PATH is the user's only where they are the same.
-    const escapeCommandline = knowsEscapeCommandline(
+    this.#escapeCommandline = knowsEscapeCommandline(
       process.geteuid?.() === spec.account.uid ? process.env.PATH : undefined,
     );
-    if (escapeCommandline) {
+    if (this.#escapeCommandline) {
       directory.write(directory.kit, { [ESCAPE_CONFIG]: "EnableEscapeCommandline yes\n" }, 0o600);
     }
     directory.write(directory.kit, {
       "id_ed25519-cert.pub": `${this.#signUser(pair.publicKey, `${spec.id}-owner`)}\n`,
       known_hosts: renderKnownHosts(this.#authority.publicKey),
-      ssh_config: kitConfig(
-        {
-          id: spec.id,
-          user: spec.account.name,
-          directory: directory.path,
-          udiImage,
-          nodes: spec.allocation.nodes.map(({ name }) => name),
-          escapeCommandline,
-        },
-        join(directory.kit, "known_hosts"),
-      ),
     });
+  }
+
+  /** The configuration of the access kit of the job's owner on this node. */
+  #equipOwner(members: readonly Member[], directory: JobDirectory): void {
+    const { spec, udiImage } = this.#plan;
+    const job = {
+      id: spec.id,
+      user: spec.account.name,
+      directory: directory.path,
+      udiImage,
+      nodes: members.map(({ node, up }) => ({ name: node.name, port: up.port })),
+      escapeCommandline: this.#escapeCommandline,
+    };
+    directory.write(directory.kit, { ssh_config: kitConfig(job, join(directory.kit, "known_hosts")) });
   }
 
   #signHost(member: Member): string {

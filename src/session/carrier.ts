@@ -9,9 +9,9 @@ import { Interrupted, runChild } from "./child.ts";
 import { type KitReply, parseKitReply } from "./kit-reply.ts";
 import type { Reading } from "./target.ts";
 
-/** `[NODE.]JOB`, as `gangway key authorize --kit` takes it. */
+/** `JOB[.NODE]`, as `gangway key authorize --kit` takes it: in this order two numbers are no HTCondor id that was not meant. */
 export function wordOf({ job, node }: Reading): string {
-  return node === undefined ? job : `${node}.${job}`;
+  return node === undefined ? job : `${job}.${node}`;
 }
 
 /** Statuses of the other side's gangway that mean the same here. */

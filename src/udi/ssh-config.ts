@@ -69,6 +69,8 @@ export interface KitNode {
   readonly principal: string;
   /** Absolute path, on this host, of the unix socket on which the node's init listens. */
   readonly socket: string;
+  /** Of TCP, for who comes through another node (`ssh -J`); 0: it does not listen. */
+  readonly port: number;
 }
 
 export interface KitConfigOptions {
@@ -95,7 +97,7 @@ export interface KitConfigOptions {
  * @throws GangwayError if a name or path cannot stand in the file
  */
 export function renderKitConfig(options: KitConfigOptions): string {
-  const blocks = options.nodes.map(({ names, principal, socket }) => {
+  const blocks = options.nodes.map(({ names, principal, socket, port }) => {
     checkHost(principal);
     // `Host` compares letter by letter; people type small ones.
     const hosts = new Set(names.flatMap((name) => [checkHost(name), name.toLowerCase()]));
@@ -103,6 +105,7 @@ export function renderKitConfig(options: KitConfigOptions): string {
     return block(`Host ${[...hosts].join(" ")}`, [
       ["ProxyCommand", `${proxyWord(options.connector)} ${proxyWord(socket)}`],
       ["ProxyUseFdpass", "yes"],
+      ...(port === 0 ? [] : [["Port", String(port)] as const]),
       // Where it is an OpenSSH's first choice (9.0 to 9.8) it takes two thirds of a session's time, against whoever records
       // a network now to break it later: here there is no network. The pattern is also good for those that do not know it.
       ["KexAlgorithms", "-sntrup761*"],

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, IMAGES, run, start } from "../job/harness.ts";
 import type { HeldJob } from "../job/held.ts";
-import { Client, OURS, quoted, SOCKET, STOCK, startJob, TCP, type Way } from "./client.ts";
+import { Client, OURS, quoted, SOCKET, STOCK, startJob, TCP } from "./client.ts";
 import { answers, freePort, listenHere, talk } from "./sockets.ts";
 
 /*
@@ -181,23 +181,6 @@ describe.each([
   });
 });
 
-/**
- * The kit's way to a node is the socket; -J takes the place of its ProxyCommand, but neither of ProxyUseFdpass nor of the
- * port: to be reached through another node, a node needs both, and the name by which that one knows it.
- */
-const BY_JUMP: Way = {
-  name: "jump",
-  config: (job) => {
-    const block = (node: string) => [
-      `Host ${node}.${job.id}.job`,
-      `HostName ${node}`,
-      "Port 1204",
-      "ProxyUseFdpass no",
-    ];
-    return ["node2", "node3"].flatMap(block).join("\n");
-  },
-};
-
 describe("between nodes", () => {
   let job: HeldJob;
   let client: Client;
@@ -217,11 +200,10 @@ describe("between nodes", () => {
   });
 
   it("-J: through one, and through two, to another, its host key checked", async () => {
-    const jumper = new Client(job, BY_JUMP);
     for (const jumps of ["node1", "node1,node3"]) {
-      const hosts = jumps.split(",").map((node) => jumper.host(node));
-      const words = ["-J", hosts.join(","), jumper.host("node2"), "hostname; echo $SSH_CONNECTION"];
-      const result = await jumper.ssh(words);
+      const hosts = jumps.split(",").map((node) => client.host(node));
+      const words = ["-J", hosts.join(","), client.host("node2"), "hostname; echo $SSH_CONNECTION"];
+      const result = await client.ssh(words);
       expect(result).toMatchObject({ code: 0, stderr: "" });
       const [name, connection = ""] = result.stdout.split("\n");
       expect(name).toBe("node2");
@@ -230,7 +212,6 @@ describe("between nodes", () => {
       const addresses = await client.ssh([client.host(from), "ip -4 -o addr"]);
       expect(addresses.stdout).toContain(` ${connection.split(" ")[0]}/`);
     }
-    jumper.close();
   });
 });
 
