@@ -497,7 +497,6 @@ describe("the command line", () => {
     [["shell", "a b"], '"a b" is no job', "JOB.NODE"],
     [["shell", "job", "ls", "x"], '"ls x": a command stands behind --', "gangway shell job -- ls x"],
     [["config", "sho"], "unknown command 'sho'", "show"],
-    [["config"], "gangway config", "gangway config --help"],
   ])("gangway %j", async (words, says, next) => {
     complains(await gangway(words), { says, next });
   });

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { expect, test } from "vitest";
 import { eventually, GANGWAY, gangway, IMAGES, MANY, run, start } from "./harness.ts";
 import { CLIENTS, directoryOf, enter, installed, saying, withJob } from "./reach.ts";
@@ -102,9 +102,22 @@ test("a name that fits two jobs", async () => {
   );
 });
 
+/** The host's pid of a job's init: the one process with that name and the job's environment. */
+function initOf(job: string): number {
+  const found = readdirSync("/proc").find((pid) => {
+    try {
+      const isInit = readFileSync(`/proc/${pid}/comm`, "utf8") === "init\n";
+      return isInit && readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(`GANGWAY_JOB_ID=${job}`);
+    } catch {
+      return false;
+    }
+  });
+  return Number(found);
+}
+
 test("a node that does not answer", async () => {
   await withJob("reach-frozen", [], async () => {
-    const pid = Number((await run(["pgrep", "-f", "libexec/init.*sleep 600"])).stdout.split("\n")[0]);
+    const pid = initOf("reach-frozen");
     expect(pid).toBeGreaterThan(1);
     process.kill(pid, "SIGSTOP");
     try {

@@ -80,8 +80,9 @@ function variables(environ: string): string[] {
   return environ.split("\0").slice(0, -1);
 }
 
-function isOfSsh(variable: string): boolean {
-  return /^SSH_(CLIENT|CONNECTION|TTY)=/.test(variable);
+/** What a session has besides the job's: sshd's word of the connection, and the job's processes as they are now. */
+function isOfSession(variable: string): boolean {
+  return /^(SSH_(CLIENT|CONNECTION|TTY)|_CONDOR_JOB_PIDS)=/.test(variable);
 }
 
 /** A job whose command has looked at itself; it then waits, and in the end reads what sessions have left for it. */
@@ -159,11 +160,16 @@ async function compare({ job, probe, who, environment }: Witness, session: Sessi
   expect(inherited(itself), name).toEqual(inherited(who));
 
   const all = variables(environ);
-  const ofSession = (variable: string) => isOfSsh(variable) || (terminal && variable.startsWith("TERM="));
+  const ofSession = (variable: string) => isOfSession(variable) || (terminal && variable.startsWith("TERM="));
   const ofJob = (variable: string) => !ofSession(variable);
   expect(all.filter(ofJob), name).toEqual(environment.filter(ofJob));
   const names = all.filter(ofSession).map((variable) => variable.replace(/=.*/s, ""));
-  expect(names.sort(), name).toEqual(["SSH_CLIENT", "SSH_CONNECTION", ...(terminal ? ["SSH_TTY", "TERM"] : [])]);
+  expect(names.sort(), name).toEqual([
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    ...(terminal ? ["SSH_TTY", "TERM"] : []),
+    "_CONDOR_JOB_PIDS",
+  ]);
 
   // A login shell's own profile may add to it; it still begins and ends with what is ours and has the job's between.
   const found = path.trimEnd().split(":");

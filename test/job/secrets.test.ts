@@ -262,6 +262,7 @@ describe("the run directory", () => {
 
   const NODE: Readonly<Record<string, string>> = {
     "": "drwx------",
+    agents: "drwx------",
     "authority.pub": "-rw-r--r--",
     authorized_keys: "-rw-------",
     context: "-rw-------",
@@ -278,6 +279,7 @@ describe("the run directory", () => {
     known_hosts: "-rw-r--r--",
     passwd: "-rw-r--r--",
     principals: "-rw-r--r--",
+    report: "srw-------",
     revoked_keys: "-rw-------",
     ssh: "srw-------",
     ssh_config: "-rw-r--r--",
@@ -288,7 +290,9 @@ describe("the run directory", () => {
     "": "drwx------",
     id_ed25519: "-rw-------",
     "id_ed25519-cert.pub": "-rw-r--r--",
+    escape_config: "-rw-------",
     known_hosts: "-rw-r--r--",
+    known_hosts_plain: "-rw-r--r--",
     ssh_config: "-rw-r--r--",
   };
 
@@ -314,6 +318,8 @@ describe("the run directory", () => {
       "": "drwx------",
       "0": "drwx------",
       "1": "drwx------",
+      // Sessions have been in it by now.
+      "audit.log": "-rw-------",
       "job.json": "-rw-------",
       kit: "drwx------",
       launcher: "-rw-------",

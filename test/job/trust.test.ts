@@ -133,9 +133,7 @@ describe("only the job's user gets in", () => {
       const result = await attempt(addressOf(job, 0), { login: USER.name, key, knownHosts: kit("known_hosts") });
       expect(result).toMatchObject({ code: 0, stdout: "in\n", stderr: "" });
     });
-    expect(log).toMatch(
-      new RegExp(`Accepted publickey for ${USER.name} from \\S+ port \\d+ ssh2: ED25519-CERT .* ID ${job.id}-owner`),
-    );
+    expect(log).toMatch(new RegExp(`Accepted publickey for ${USER.name} from \\S+ port \\d+ ssh2: ED25519`));
   });
 
   it("refuses another key, and says which in the log", async () => {
@@ -210,7 +208,9 @@ describe("only the job's user gets in", () => {
   it("lets another user of the host through to no unix socket", async () => {
     const sockets = tree(job.directory).filter((path) => statSync(path).isSocket());
     expect(sockets.map((path) => path.slice(job.directory.length)).sort()).toEqual([
+      "/0/report",
       "/0/ssh",
+      "/1/report",
       "/1/ssh",
       "/launcher.sock",
     ]);
@@ -261,16 +261,21 @@ describe("only the job's user gets in", () => {
         const known = ownedBy(OTHER, join(directory, "known"), shared.read(0, "known_hosts"), 0o644);
         const address = { host: "127.0.0.1", port: addressOf(shared, 0).port };
         const log = await logged(shared, 0, async () => {
-          // The certificate names node and job; on a shared network no address means this node alone.
-          const refused = await attempt(address, { login: USER.name, key, knownHosts: known, as: OTHER });
-          expect(refused.stderr).toContain("Certificate invalid: name is not a listed principal");
+          // Whose connection it is the kernel says: no sshd is started for it, whatever he would check or offer.
           const named = ["-o", "HostKeyAlias=node1", "-o", `UserKnownHostsFile=${known}`, "-o", "BatchMode=yes"];
           const words = [SSH, "-F", "none", ...named, "-i", key, "-p", String(address.port), "-l", USER.name];
           const result = await run([...words, address.host, "probe", "say", "in"], { user: OTHER });
           expect(result).toMatchObject({ code: 255, stdout: "" });
-          expect(result.stderr).toContain("Permission denied (publickey)");
+          expect(result.stderr).toMatch(/kex_exchange_identification|Connection (closed|reset)/);
+          // The owner gets as far as the certificate, which names node and job: on a shared network no address means this node alone.
+          const own = await attempt(address, {
+            login: USER.name,
+            key: join(shared.directory, "kit/id_ed25519"),
+            knownHosts: shared.file(0, "known_hosts"),
+          });
+          expect(own.stderr).toContain("Certificate invalid: name is not a listed principal");
         });
-        expect(log).toContain(`Failed publickey for ${USER.name} from 127.0.0.1 `);
+        expect(log).not.toMatch(/(Failed|Accepted) publickey/);
       }, OTHER);
     } finally {
       expect(await shared.end()).toBe(0);
