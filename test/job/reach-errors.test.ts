@@ -22,7 +22,7 @@ test("no such job", async () => {
   await installed(async () => {
     for (const { code, stderr } of await plain("reach-none.job")) {
       expect(code).toBe(255);
-      expect(stderr).toContain('gangway: there is no job "reach-none.job"');
+      expect(stderr).toContain('gangway: there is no job "reach-none"');
     }
   });
 });
