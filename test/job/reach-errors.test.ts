@@ -1,6 +1,6 @@
 import { readFileSync, rmSync } from "node:fs";
 import { expect, test } from "vitest";
-import { eventually, GANGWAY, gangway, IMAGES, MANY, run, start } from "./harness.ts";
+import { eventually, GANGWAY, gangway, IMAGES, MANY, run, start, USER } from "./harness.ts";
 import { CLIENTS, directoryOf, enter, installed, saying, withJob } from "./reach.ts";
 
 /*
@@ -104,7 +104,9 @@ test("a name that fits two jobs", async () => {
 
 test("a node that does not answer", async () => {
   await withJob("reach-frozen", [], async () => {
-    const pid = Number((await run(["pgrep", "-f", "libexec/init.*sleep 600"])).stdout.split("\n")[0]);
+    // Of this very container: another job on this machine may look alike.
+    const words = ["inspect", "--format", "{{.State.Pid}}", `gangway-${USER.uid}-reach-frozen-0`];
+    const pid = Number((await run(["docker", ...words])).stdout);
     expect(pid).toBeGreaterThan(1);
     process.kill(pid, "SIGSTOP");
     try {
