@@ -80,6 +80,10 @@ describe("config show", () => {
       expect(await output(["--", "probe", "stat", "/data"], { env })).toMatch(/dir/);
     });
   });
+
+  test("is what `gangway config` alone does", async () => {
+    expect(await gangway(["config"])).toEqual(await gangway(["config", "show"]));
+  });
 });
 
 describe("help", () => {
