@@ -35,7 +35,7 @@ function resolved(config: string, settings: readonly string[]): Map<string, stri
 }
 
 describe("the way tcp", () => {
-  const place = { address: "2001:db8::7", port: 1204 };
+  const place = { address: "2001:db8::7", port: 40_123 };
 
   it("takes the place of the kit's way, and of nothing else", () => {
     const values = resolved(kit, tcpSettings(place));
