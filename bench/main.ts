@@ -95,7 +95,7 @@ async function main([result, roundsProgram, ...wanted]: readonly string[]): Prom
     throw new Error(`no such measurement: ${unknown.join(", ")}; there are ${Object.keys(MEASUREMENTS).join(", ")}`);
   }
   // In the home: it is mounted into the job's containers, and sshd trusts the keys in it.
-  const directory = mkdtempSync(join(USER.home, "gangway-bench-"));
+  const directory = mkdtempSync(join(USER.home, `gangway-bench-${process.pid}-`));
   const rows: Measured[] = [];
   try {
     handOver(directory);

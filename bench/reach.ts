@@ -54,6 +54,8 @@ export async function sessions({ directory, rounds }: Place): Promise<Row[]> {
     "run",
     "-d",
     "--rm",
+    "--name",
+    `gangway-bench-${process.pid}`,
     "--user",
     `${USER.uid}:${USER.gid}`,
     IMAGES.bare,
@@ -94,7 +96,7 @@ export async function sessions({ directory, rounds }: Place): Promise<Row[]> {
 /** scp of random data into the job. Source and targets are in memory, so that no disk is measured. */
 export async function copies({ directory, rounds }: Place): Promise<Row[]> {
   const watch = new Stopwatch([rounds], directory);
-  const memory = mkdtempSync("/dev/shm/gangway-bench-");
+  const memory = mkdtempSync(`/dev/shm/gangway-bench-${process.pid}-`);
   const sshd = await startSshd(directory);
   try {
     handOver(memory);

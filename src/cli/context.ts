@@ -6,8 +6,6 @@ import { callerIdentity, type Identity } from "../config/identity.ts";
 import { type Config, type Flags, flagsFrom, loadConfig } from "../config/load.ts";
 import { cacheDirectory, findRunBases, findUdiImage, type Places, stateDirectory } from "../config/paths.ts";
 import type { SettingKey } from "../config/settings.ts";
-import { resolveEndpoint } from "../engine/endpoint.ts";
-import { connect } from "../engine/engine.ts";
 import type { Engine } from "../engine/types.ts";
 import { type Account, readAccount } from "../udi/accounts.ts";
 
@@ -88,8 +86,15 @@ export function visibleUid(user: string | undefined): number | undefined {
   return uid === 0 ? undefined : uid;
 }
 
-/** The engine that flag or variable name, else $DOCKER_HOST, else a file, else the one that is found. */
-export function connectEngine(config: Config): Engine {
+/**
+ * The engine that flag or variable name, else $DOCKER_HOST, else a file, else the one that is found. What speaks to
+ * engines is loaded here: who reaches a job on this host needs none.
+ *
+ * @throws EngineError when what is named is no unix socket
+ */
+export async function connectEngine(config: Config): Promise<Engine> {
+  const { resolveEndpoint } = await import("../engine/endpoint.ts");
+  const { connect } = await import("../engine/engine.ts");
   const named = config.values.engine;
   const byHand = config.origins("engine").some(({ kind }) => kind === "flag" || kind === "variable");
   return connect(
@@ -103,7 +108,7 @@ export function connectEngine(config: Config): Engine {
 
 /** Runs with an engine, and frees it whatever happens. */
 export async function withEngine<T>(config: Config, work: (engine: Engine) => Promise<T>): Promise<T> {
-  const engine = connectEngine(config);
+  const engine = await connectEngine(config);
   try {
     return await work(engine);
   } finally {

@@ -1,4 +1,4 @@
-import { GangwayError, LAUNCHER_FAILED, UsageError } from "../config/errors.ts";
+import { GangwayError, LAUNCHER_FAILED, STATUS, UsageError } from "../config/errors.ts";
 import { didYouMean } from "../config/suggest.ts";
 import { print, ReaderGone } from "./output.ts";
 import { printable } from "./table.ts";
@@ -6,6 +6,8 @@ import { printable } from "./table.ts";
 /** A command of `gangway`: its module is loaded only when it is called. */
 interface Entry {
   readonly summary: string;
+  /** Exit status of a wrong command line (docs/internals.md, section 10); without it 125. */
+  readonly usage?: number;
   load(): Promise<Module>;
 }
 
@@ -21,11 +23,20 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import("./run.ts"),
   },
   shell: { summary: "a shell or a command in a running job's container", load: () => import("./shell.ts") },
-  key: { summary: "keys of your own for a running job: authorize, list, revoke", load: () => import("./key.ts") },
-  ssh: { summary: "plain ssh into a running job's container", load: () => import("./ssh.ts") },
-  proxy: { summary: "the way to a job's sshd, for ssh's ProxyCommand", load: () => import("./proxy.ts") },
+  key: {
+    summary: "keys of your own for a running job: authorize, list, revoke",
+    usage: STATUS.usage,
+    load: () => import("./key.ts"),
+  },
+  ssh: { summary: "plain ssh into a running job's container", usage: STATUS.usage, load: () => import("./ssh.ts") },
+  proxy: {
+    summary: "the way to a job's sshd, for ssh's ProxyCommand",
+    usage: STATUS.usage,
+    load: () => import("./proxy.ts"),
+  },
   "ssh-config": {
     summary: "let plain ssh, scp, rsync and editors reach jobs by name",
+    usage: STATUS.usage,
     load: () => import("./ssh-config.ts"),
   },
   ps: { summary: "the jobs that are running", load: () => import("./ps.ts") },
@@ -35,7 +46,11 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   wait: { summary: "wait for a detached job's end, and end as it did", load: () => import("./wait.ts") },
   stop: { summary: "end a job", load: () => import("./stop.ts") },
   gc: { summary: "remove what killed launchers left", load: () => import("./gc.ts") },
-  doctor: { summary: "check this installation, or the ways to a job", load: () => import("./doctor.ts") },
+  doctor: {
+    summary: "check this installation, or the ways to a job",
+    usage: STATUS.usage,
+    load: () => import("./doctor.ts"),
+  },
   config: { summary: "the settings, and where each came from", load: () => import("./config.ts") },
   completion: { summary: "what your shell needs to complete all this", load: () => import("./completion.ts") },
 };
@@ -99,7 +114,7 @@ async function execute(entry: Entry, name: string, words: readonly string[]): Pr
     await parser.parseAsync([...words], { from: "user" });
     return Number(process.exitCode);
   } catch (error) {
-    return isCommanderError(error) ? explainUsage(error, name) : explain(error);
+    return isCommanderError(error) ? explainUsage(error, name, entry.usage) : explain(error, entry.usage);
   }
 }
 
@@ -112,15 +127,19 @@ function attempt(work: () => void): number {
   }
 }
 
-/** One line for what the user did or met; a stack only for our own mistakes. */
-function explain(error: unknown): number {
+/**
+ * One line for what the user did or met; a stack only for our own mistakes.
+ *
+ * @param usage the exit status of a wrong command line that has none of its own
+ */
+function explain(error: unknown, usage: number = LAUNCHER_FAILED): number {
   if (error instanceof ReaderGone) return error.exitCode;
   if (error instanceof GangwayError) {
     // A signal ended it.
     if (error.message === "") return error.exitCode;
     const lines = [`gangway: ${error.message}`, ...(error.hint === undefined ? [] : [`  ${error.hint}`])];
     process.stderr.write(lines.map((line) => `${line.split("\n").map(printable).join("\n")}\n`).join(""));
-    return error.exitCode;
+    return error instanceof UsageError && error.exitCode === LAUNCHER_FAILED ? usage : error.exitCode;
   }
   process.stderr.write(`gangway: this is a mistake of gangway's own, please report it\n${stackOf(error)}\n`);
   return LAUNCHER_FAILED;
@@ -138,14 +157,16 @@ function isCommanderError(error: unknown): error is CommanderError {
 }
 
 /** What commander says ("error: unknown option '--x'\n(Did you mean --y?)"), in the form of all our messages. */
-function explainUsage(error: CommanderError, name: string): number {
+function explainUsage(error: CommanderError, name: string, usage: number | undefined): number {
   if (error.exitCode === 0) return 0;
   const [what = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
   const more = `see \`gangway ${name} --help\``;
   // The help itself was asked for by leaving something out.
-  if (what.startsWith("(")) return explain(new UsageError(`gangway ${name}: something is missing`, { hint: more }));
+  if (what.startsWith("(")) {
+    return explain(new UsageError(`gangway ${name}: something is missing`, { hint: more }), usage);
+  }
   const hint = suggestion === undefined ? more : suggestion.replace(/^\(D(.*)\)$/, "d$1");
-  return explain(new UsageError(what.replace(/\.$/, ""), { hint }));
+  return explain(new UsageError(what.replace(/\.$/, ""), { hint }), usage);
 }
 
 function stackOf(error: unknown): string {

@@ -145,7 +145,7 @@ function failureReport(error: unknown): Report {
 }
 
 async function launch(spec: JobSpec, config: Config, owner: Owner, reporter: StderrReporter): Promise<number> {
-  const engine = connectEngine(config);
+  const engine = await connectEngine(config);
   try {
     const { path, passedOver } = openRunBase({
       ...owner.places,

@@ -126,10 +126,10 @@ export function limitsOf(engine: EngineInfo, account: Account): Finding[] {
 }
 
 /** The engine, and what it cannot do here. */
-export async function examineEngine(connect: () => Engine, account: Account): Promise<Finding[]> {
+export async function examineEngine(connect: () => Promise<Engine>, account: Account): Promise<Finding[]> {
   let engine: Engine | undefined;
   try {
-    engine = connect();
+    engine = await connect();
     const info = await engine.info();
     const kind = `${info.kind === "docker" ? "Docker" : "Podman"} ${info.version}${info.rootless ? ", rootless" : ""}`;
     const where = `${engine.endpoint.socketPath} (from ${engine.endpoint.origin})`;

@@ -10,7 +10,7 @@ import { type Found, resolveJob, type Seeker } from "./resolve.ts";
 import { asAccount, sshProgram } from "./ssh-client.ts";
 import type { SshWords } from "./ssh-words.ts";
 import { type Reading, readingsOf } from "./target.ts";
-import { findTcp, hasSocket, readBanner, type Way } from "./ways.ts";
+import { findTcp, hasSocket, readBanner, type TcpPlace, tcpSettings, type Way } from "./ways.ts";
 
 /** Seconds that ssh waits for the node's sshd, unless the user says otherwise. */
 const CONNECT_TIMEOUT_S = 30;
@@ -74,10 +74,8 @@ async function enterHere(request: EnterRequest, found: Extract<Found, { where: "
   return code;
 }
 
-/** What stands on the command line goes before the kit's file. */
-function tcpOptions({ address, port }: { address: string; port: number }): string[] {
-  const settings = [`HostName=${address}`, `Port=${port}`, "ProxyCommand=none", "ProxyUseFdpass=no"];
-  return settings.flatMap((setting) => ["-o", setting]);
+function tcpOptions(place: TcpPlace): string[] {
+  return tcpSettings(place).flatMap((setting) => ["-o", setting]);
 }
 
 function argumentsOf({ options, command }: SshWords, way: readonly string[], config: string, host: string): string[] {
@@ -148,7 +146,7 @@ async function enterThrough(request: EnterRequest, host: string, reading: Readin
 }
 
 /** Each address may have a port of its own. */
-async function findCarriedTcp(name: string, places: readonly { address: string; port: number }[]) {
+async function findCarriedTcp(name: string, places: readonly TcpPlace[]) {
   const port = places[0]?.port ?? 0;
   const addresses = places.filter((place) => place.port === port).map(({ address }) => address);
   return await findTcp({ name, port, addresses });

@@ -15,7 +15,7 @@ import { refusalsIn } from "./refusals.ts";
 import { type Found, resolveJob, type Seeker } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";
 import { includeLines } from "./user-ssh.ts";
-import { readBanner } from "./ways.ts";
+import { readBanner, tcpSettings } from "./ways.ts";
 
 const REFUSALS = 5;
 /** Of a session that does nothing. */
@@ -69,8 +69,9 @@ async function examineTcp(job: RunningLocalJob, node: LocalNode): Promise<Findin
   for (const address of node.addresses) {
     const where = `${address} port ${node.port}`;
     try {
-      const banner = await readBanner({ address, port: node.port });
-      await enter(job, node, [`HostName=${address}`, `Port=${node.port}`, "ProxyCommand=none", "ProxyUseFdpass=no"]);
+      const place = { address, port: node.port };
+      const banner = await readBanner(place);
+      await enter(job, node, tcpSettings(place));
       findings.push({ what, state: "ok", detail: `${where} answers (${banner}), and a session works` });
     } catch (error) {
       findings.push(

@@ -1,5 +1,6 @@
 import { JobError, STATUS } from "../config/errors.ts";
 import { isAddress, isNodeName, parseJobHost, quoted } from "../udi/names.ts";
+import type { TcpPlace } from "./ways.ts";
 
 /** What `gangway key authorize --kit` prints: data, never configuration or shell (docs/internals.md, section 10). */
 export interface KitReply {
@@ -13,7 +14,7 @@ export interface KitReply {
   /** Paths on the node's host. */
   readonly socket: string;
   readonly connector: string;
-  readonly tcp: readonly { readonly address: string; readonly port: number }[];
+  readonly tcp: readonly TcpPlace[];
 }
 
 const LONGEST = 64 * 1024;
@@ -60,7 +61,7 @@ export function parseKitReply(text: string): KitReply {
   };
 }
 
-function tcpAddress(text: string): { address: string; port: number } {
+function tcpAddress(text: string): TcpPlace {
   const [address = "", port = "", more] = text.split(" ");
   const number = Number(port);
   const isPort = /^\d{1,5}$/.test(port) && number >= 1 && number <= 65_535;

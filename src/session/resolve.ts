@@ -121,7 +121,9 @@ async function explainMissing(seeker: Seeker, text: string, readings: readonly R
   const indexed = readIndex(user, home).map(({ job }) => job);
   const running = [...new Set([...localJobs(user, seeker.bases).map(({ id }) => id), ...indexed])];
   const hint = running.length === 0 ? "none of yours runs on this host" : `yours: ${running.join(", ")}`;
-  return new JobError(`there is no job ${quoted(text)}`, {
+  const [only, another] = readings;
+  const job = another === undefined && only !== undefined ? only.job : text;
+  return new JobError(`there is no job ${quoted(job)}`, {
     hint: silent === undefined ? hint : `${hint}; the engine could not be asked (${silent})`,
     exitCode: STATUS.noSuchJob,
   });

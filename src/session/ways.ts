@@ -1,6 +1,6 @@
 import { lstatSync } from "node:fs";
 import { createConnection, type Socket } from "node:net";
-import { JobError, STATUS, UsageError } from "../config/errors.ts";
+import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import { didYouMean } from "../config/suggest.ts";
 import type { LocalNode } from "../job/local-jobs.ts";
 
@@ -21,6 +21,22 @@ export function parseWay(text: string | undefined): Way | undefined {
 export interface TcpPlace {
   readonly address: string;
   readonly port: number;
+}
+
+/**
+ * What ssh needs to take this way in place of the one that the kit's configuration has: settings for its command line,
+ * since there they come first.
+ */
+export function tcpSettings({ address, port }: TcpPlace): string[] {
+  return [
+    `HostName=${address}`,
+    `Port=${port}`,
+    "ProxyCommand=none",
+    "ProxyUseFdpass=no",
+    // All that ssh has by default, whatever its version: the kit leaves out what withstands quantum computers, which is
+    // good for a socket of this host and for no network. No method has a name like this, so nothing is taken away.
+    "KexAlgorithms=-gangway-none",
+  ];
 }
 
 /** An sshd says who it is at once (RFC 4253, section 4.2); a busy node may take this long. */
@@ -76,7 +92,7 @@ export async function findTcp(node: Pick<LocalNode, "name" | "addresses" | "port
       await readBanner(place);
       return place;
     } catch (error) {
-      tried.push(`${address} port ${node.port}: ${error instanceof Error ? error.message : String(error)}`);
+      tried.push(`${address} port ${node.port}: ${reasonOf(error)}`);
     }
   }
   throw new JobError(`${node.name} cannot be reached by TCP (${tried.join("; ")})`, {

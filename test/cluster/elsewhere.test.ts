@@ -79,7 +79,7 @@ describe("from a laptop that has OpenSSH and nothing of ours", () => {
       stdout: "node2\n",
     });
     // Two numbers are an HTCondor id, and there is no such job.
-    expect((await runOn("laptop", ["ssh", "1.1234.job.hpc", "hostname"])).stderr).toMatch(/no job "1\.1234/);
+    expect((await runOn("laptop", ["ssh", "1.1234.job.hpc", "hostname"])).stderr).toContain('no job "1.1234"');
   });
 
   test("the second session asks nobody for a certificate: one login on the node for each", async () => {
@@ -115,7 +115,7 @@ describe("from a laptop that has OpenSSH and nothing of ours", () => {
   test("a job that is not there is said to be missing, and nothing is made for it", async () => {
     const { code, stderr } = await runOn("laptop", ["ssh", "999.job.hpc", "true"]);
     expect(code).toBe(255);
-    expect(stderr).toMatch(/no job "999/);
+    expect(stderr).toContain('no job "999"');
     expect((await home("laptop", "find .gangway -name '999*'")).stdout).toBe("");
   });
 

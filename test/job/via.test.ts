@@ -49,7 +49,7 @@ test("gangway ssh --via: a key for one session, and nothing of it stays", async 
     expect(await enter([...via, "reach-via", "hostname; exit 4"])).toMatchObject({ code: 4, stdout: "node1\n" });
     expect(await enter([...via, "node2.reach-via.job", "hostname"])).toMatchObject({ code: 0, stdout: "node2\n" });
     expect(await enter([...via, "--connect", "tcp", "reach-via", "hostname"])).toMatchObject({ stdout: "node1\n" });
-    expect(await enter([...via, "reach-none"])).toMatchObject({ code: 68, stderr: saying('no job "reach-none') });
+    expect(await enter([...via, "reach-none"])).toMatchObject({ code: 68, stderr: saying('no job "reach-none"') });
     expect(await enter(["--via", "nowhere.invalid", "reach-via"])).toMatchObject({ code: 76 });
     expect(readdirSync(`${USER.runtime}/gangway`).filter((name) => name.startsWith("."))).toEqual([]);
   });
@@ -68,7 +68,7 @@ test("a laptop without gangway: by the fragment, whatever its user's shell is", 
       expect(await run([ssh, "node2.reach-laptop.job.login", "hostname"])).toMatchObject({ stdout: "node2\n" });
       expect(await run([ssh, "reach-none.job.login"])).toMatchObject({
         code: 255,
-        stderr: saying('no job "reach-none'),
+        stderr: saying('no job "reach-none"'),
       });
     }
     expect((await gangway(["key", "list", "reach-laptop", "--json"])).stdout.match(/"serial"/g)).toHaveLength(2);

@@ -173,11 +173,9 @@ static int relay_stdio(int fd)
 		struct pollfd wait[3];
 
 		wait_for_both(wait, &in, &out, fd);
-		if (wait[OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL)) {
-			if (!in.over)
-				say("connector", "nobody reads the output any more");
+		/* ssh ends so, too: the status is for whoever looks, and there is nothing to be said. */
+		if (wait[OUTPUT].revents & (POLLERR | POLLHUP | POLLNVAL))
 			return 1;
-		}
 		if (wait[INPUT].revents && way_read(&in) < 0)
 			return out_of_memory();
 		if ((wait[SOCKET].revents & POLLIN) && way_read(&out) < 0)
