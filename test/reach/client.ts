@@ -138,3 +138,14 @@ export async function startJob(options: HeldOptions = {}): Promise<HeldJob> {
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
+
+/** What is asked for, once it is the same three times: the end of an earlier session may still be going on. */
+export async function settled(ask: () => Promise<string>): Promise<string> {
+  let last = await ask();
+  for (let same = 1; same < 3; ) {
+    const now = await ask();
+    same = now === last ? same + 1 : 1;
+    last = now;
+  }
+  return last;
+}

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, IMAGES } from "../job/harness.ts";
 import type { HeldJob } from "../job/held.ts";
-import { Client, OURS, SOCKET, STOCK, startJob, TCP } from "./client.ts";
+import { Client, OURS, SOCKET, STOCK, settled, startJob, TCP } from "./client.ts";
 
 /** Signals whose default action ends a process, as sh names them where it does. */
 const DEADLY = [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 31, 34, 64];
@@ -95,7 +95,7 @@ describe("many sessions", () => {
 
   it.each([SOCKET, TCP])(`${SESSIONS} at once by $name, and nothing of them stays`, async (way) => {
     const client = new Client(job, way);
-    const before = await census(client);
+    const before = await settled(() => census(client));
     // Each waits until all are there.
     const meet = `echo >/w/here.$N; while [ "$(ls /w | wc -l)" -lt ${SESSIONS} ]; do sleep 0.2; done; echo met $N`;
     const results = await Promise.all(
@@ -110,7 +110,7 @@ describe("many sessions", () => {
   it(`${SESSIONS} at once on one connection`, async () => {
     const client = new Client(job);
     await client.openMaster();
-    const before = await census(client);
+    const before = await settled(() => census(client));
     const all = await Promise.all(Array.from({ length: SESSIONS }, (_, n) => client.sh(`sleep 1; echo ${n}`)));
     expect(all.map(({ stdout }) => stdout)).toEqual(all.map((_, n) => `${n}\n`));
     await eventually("the container is as it was", 20, async () => (await census(client)) === before);

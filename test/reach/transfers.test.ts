@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, IMAGES, run } from "../job/harness.ts";
 import type { HeldJob } from "../job/held.ts";
 import { CARRIERS, randomFile, sum, thereAndBack } from "./bulk.ts";
-import { Client, OURS, quoted, SOCKET, STOCK, startJob, TCP } from "./client.ts";
+import { Client, OURS, quoted, SOCKET, STOCK, settled, startJob, TCP } from "./client.ts";
 
 const MEBIBYTES = 64;
 
@@ -42,7 +42,7 @@ describe.each([
   ] as const)("a client killed amid %s: nothing of it stays, the job is unharmed", async (_, command, sends) => {
     const client = new Client(job, way, programs);
     const processes = async () => (await client.sh("ps -o comm | sort | uniq -c")).stdout;
-    const before = await processes();
+    const before = await settled(processes);
     const child = client.start([client.host(), command]);
     if (sends) {
       const feed = () => {
@@ -65,7 +65,7 @@ it("a killed rsync leaves no process, and the transfer can be repeated", async (
   const client = new Client(job);
   randomFile(client.path("data"), MEBIBYTES);
   const processes = async () => (await client.sh("ps -o comm | sort | uniq -c")).stdout;
-  const before = await processes();
+  const before = await settled(processes);
   const ssh = client.argv([]).join(" ");
   const limited = ["/usr/bin/rsync", "--bwlimit=1m", "-e", ssh, client.path("data"), `${client.host()}:/t/data`];
   // By timeout(1), which kills the whole of its process group, as a machine that is switched off does.
