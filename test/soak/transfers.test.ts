@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { IMAGES } from "../job/harness.ts";
 import type { HeldJob } from "../job/held.ts";
 import { CARRIERS, thereAndBack } from "../reach/bulk.ts";
-import { Client, OURS, STOCK, startJob, WAYS } from "../reach/client.ts";
+import { Client, OURS, STOCK, settled, startJob, WAYS } from "../reach/client.ts";
 
 const MEBIBYTES = 1024;
 const SESSIONS = 1000;
@@ -51,6 +51,8 @@ describe.each(CLIENTS)(`${SESSIONS} sessions one after another by $way.name, $pr
     const client = new Client(job, way, programs);
     // The first ones fill what is kept.
     for (let n = 0; n < 50; n += 1) await client.sh("true");
+    const counts = async () => JSON.stringify((await census(client)).counts);
+    await settled(counts);
     const before = await census(client);
     const failures: string[] = [];
     for (let n = 0; n < SESSIONS; n += 1) {
@@ -58,6 +60,7 @@ describe.each(CLIENTS)(`${SESSIONS} sessions one after another by $way.name, $pr
       if (code !== 0 || stdout !== `${n}\n` || stderr !== "") failures.push(`${n}: ${code} ${stdout}${stderr}`);
     }
     expect(failures).toEqual([]);
+    await settled(counts);
     const after = await census(client);
     expect(after.counts).toEqual(before.counts);
     const [init = 0, launcher = 0] = after.memory.map((size, at) => size - (before.memory[at] ?? 0));
