@@ -109,10 +109,13 @@ async function explainFailure(
   try {
     await readBanner(now.node.socket);
   } catch (error) {
-    throw new JobError(`${before.node.name} of job ${before.job.id} cannot be reached: ${reasonOf(error)}`, {
-      hint: `\`gangway doctor ${before.job.id}\` says more; the node may be frozen, overloaded or out of memory`,
-      exitCode: STATUS.unreachable,
-    });
+    throw new JobError(
+      `${before.node.name} of job ${before.job.id} cannot be reached: ${reasonOf(error)}, asked once more`,
+      {
+        hint: `\`gangway doctor ${before.job.id}\` says more; the node may be frozen, overloaded or out of memory`,
+        exitCode: STATUS.unreachable,
+      },
+    );
   }
 }
 
@@ -147,7 +150,13 @@ async function enterThrough(request: EnterRequest, host: string, reading: Readin
 
 /** Each address may have a port of its own. */
 async function findCarriedTcp(name: string, places: readonly TcpPlace[]) {
-  const port = places[0]?.port ?? 0;
+  const port = places[0]?.port;
+  if (port === undefined) {
+    throw new JobError(`${name} does not listen on TCP, or has no network`, {
+      hint: "--connect ssh is the way, by its host",
+      exitCode: STATUS.unreachable,
+    });
+  }
   const addresses = places.filter((place) => place.port === port).map(({ address }) => address);
   return await findTcp({ name, port, addresses });
 }

@@ -1,10 +1,13 @@
 import { lstatSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { GangwayError, reasonOf } from "../config/errors.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { GangwayError, JobError, reasonOf, STATUS } from "../config/errors.ts";
 import { readOwnFile } from "../config/own-file.ts";
 import type { Finding } from "../job/doctor.ts";
 import { readIndex } from "../job/index-entry.ts";
-import type { LocalNode, RunningLocalJob } from "../job/local-jobs.ts";
+import { type LocalNode, launcherSocketOf, type RunningLocalJob } from "../job/local-jobs.ts";
+import { listKeys } from "../job/owner-client.ts";
+import type { KeyEntry } from "../job/owner-protocol.ts";
 import { fingerprintOf } from "../udi/keys.ts";
 import { parsePublicKey } from "../udi/public-keys.ts";
 import { carry } from "./carrier.ts";
@@ -15,11 +18,14 @@ import { refusalsIn } from "./refusals.ts";
 import { type Found, resolveJob, type Seeker } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";
 import { includeLines } from "./user-ssh.ts";
-import { readBanner, tcpSettings } from "./ways.ts";
+import { readBanner, tcpSettings, whyNoTcp } from "./ways.ts";
 
 const REFUSALS = 5;
 /** Of a session that does nothing. */
 const PATIENCE_S = 10;
+/** Between the end of a job's container and that of its directory there is a moment. */
+const LOOKS = 10;
+const LOOK_MS = 200;
 
 /** What was found, and whether one way works. */
 export interface Examination {
@@ -36,17 +42,53 @@ export async function examineJob(seeker: Seeker, text: string, runDirectory: str
   const found = await resolveJob(seeker, text);
   if (found.where === "elsewhere") return await examineElsewhere(seeker, found, runDirectory);
   const { job, node } = found;
-  const ways = [await examineSocket(job, node), ...(await examineTcp(job, node))];
+  const [socket, launcher] = await Promise.all([examineSocket(job, node), examineLauncher(job, seeker)]);
+  const ways = [socket, ...(await examineTcp(node, (settings) => enter(job, node, settings), socket.state === "ok"))];
+  const reachable = ways.some(({ state }) => state === "ok");
+  if (!reachable) await stillRuns(seeker, text, launcher.ended);
+  const refused = examineRefusals(job, node, seeker, launcher.keys);
   return {
-    findings: [...ways, examineKit(job, seeker), examineIndex(job, seeker), ...examineRefusals(job, node, seeker)],
-    reachable: ways.some(({ state }) => state === "ok"),
+    findings: [...ways, ...launcher.findings, examineKit(job, seeker), examineIndex(job, seeker), ...refused],
+    reachable,
   };
+}
+
+/**
+ * That no way leads to a job may be because it has just ended.
+ *
+ * @throws JobError that says so
+ */
+async function stillRuns(seeker: Seeker, text: string, ended: JobError | undefined): Promise<void> {
+  for (let look = 0; look < LOOKS; look++) {
+    await resolveJob(seeker, text);
+    await pause(LOOK_MS);
+  }
+  if (ended !== undefined) throw ended;
+}
+
+interface Launcher {
+  readonly keys: readonly KeyEntry[];
+  readonly findings: readonly Finding[];
+  /** It says that the job is ending, or is gone itself. */
+  readonly ended?: JobError;
+}
+
+/** Only a launcher that does not answer is worth a word: without it no key is signed, and nothing is cleared up. */
+async function examineLauncher(job: RunningLocalJob, { places }: Seeker): Promise<Launcher> {
+  try {
+    return { keys: await listKeys({ path: launcherSocketOf(job), identity: places.user }), findings: [] };
+  } catch (error) {
+    const ended = error instanceof JobError && error.exitCode === STATUS.ended ? { ended: error } : {};
+    return { keys: [], findings: [fault("launcher", error)], ...ended };
+  }
 }
 
 function fault(what: string, error: unknown, hint?: string): Finding {
   const said = hint ?? (error instanceof GangwayError ? error.hint : undefined);
   return { what, state: "fault", detail: reasonOf(error), ...(said === undefined ? {} : { hint: said }) };
 }
+
+const SILENT = "the node may be frozen, overloaded or out of memory";
 
 async function examineSocket(job: RunningLocalJob, node: LocalNode): Promise<Finding> {
   const what = "way socket";
@@ -58,25 +100,32 @@ async function examineSocket(job: RunningLocalJob, node: LocalNode): Promise<Fin
     await enter(job, node, []);
     return { what, state: "ok", detail: `${node.name} answers (${banner}), and a session works` };
   } catch (error) {
-    return fault(what, `${node.name}: ${reasonOf(error)}`, "the node may be frozen, overloaded or out of memory");
+    return fault(what, `${node.name}: ${reasonOf(error)}`, SILENT);
   }
 }
 
-async function examineTcp(job: RunningLocalJob, node: LocalNode): Promise<Finding[]> {
+/**
+ * @param enterBy a session with these settings of ssh's before the kit's
+ * @param alive whether the node answers by its socket: one that does not is not behind a firewall, it is what does not answer
+ */
+async function examineTcp(
+  node: LocalNode,
+  enterBy: (settings: readonly string[]) => Promise<void>,
+  alive: boolean,
+): Promise<Finding[]> {
   const what = "way tcp";
-  if (node.port === 0) return [{ what, state: "limit", detail: `${node.name} does not listen on TCP (--no-listen)` }];
+  if (node.port === 0) return [{ what, state: "limit", detail: `${node.name} ${whyNoTcp(node)}` }];
   const findings: Finding[] = [];
   for (const address of node.addresses) {
     const where = `${address} port ${node.port}`;
     try {
       const place = { address, port: node.port };
       const banner = await readBanner(place);
-      await enter(job, node, tcpSettings(place));
+      await enterBy(tcpSettings(place));
       findings.push({ what, state: "ok", detail: `${where} answers (${banner}), and a session works` });
     } catch (error) {
-      findings.push(
-        fault(what, `${where}: ${reasonOf(error)}`, "a firewall, or a network that this host is not part of"),
-      );
+      const hint = alive ? "a firewall, or a network that this host is not part of" : SILENT;
+      findings.push(fault(what, `${where}: ${reasonOf(error)}`, hint));
     }
   }
   return findings;
@@ -129,16 +178,23 @@ function examineIndex(job: RunningLocalJob, { places }: Seeker): Finding {
   return { what, state: "limit", detail: `job ${job.id} is not in ~/.gangway/ssh`, hint: `call it again: ${install}` };
 }
 
-function examineRefusals(job: RunningLocalJob, node: LocalNode, { places }: Seeker): Finding[] {
+function examineRefusals(
+  job: RunningLocalJob,
+  node: LocalNode,
+  { places }: Seeker,
+  keys: readonly KeyEntry[],
+): Finding[] {
   const what = "refused";
   try {
     const log = readOwnFile(join(job.directory, String(node.index), "sshd.log"), places.user.uid);
     const { authority } = job.record;
     const fingerprint = authority === undefined ? undefined : fingerprintOf(parsePublicKey(authority).blob);
-    return refusalsIn(log, fingerprint, REFUSALS).map(({ reason, hint }) => ({
+    const surroundings = { job: job.id, authority: fingerprint, keys, now: new Date() };
+    return refusalsIn(log, surroundings, REFUSALS).map(({ reason, hint }) => ({
       what,
       state: "limit",
-      detail: `${node.name}: ${reason}`,
+      // sshd writes no times into its log.
+      detail: `${node.name}, at some time: ${reason}`,
       hint,
     }));
   } catch (error) {

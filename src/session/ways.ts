@@ -77,11 +77,16 @@ export async function readBanner(place: string | TcpPlace, patienceMs: number = 
   }
 }
 
+/** Why a node has no TCP port, for behind its name. A node without a network has no address, one with --no-listen has. */
+export function whyNoTcp({ addresses }: Pick<LocalNode, "addresses">): string {
+  return addresses.length === 0 ? "has no network" : "does not listen on TCP (--no-listen)";
+}
+
 /** The first of a node's addresses on which its sshd answers. @throws JobError (exit status 76) naming all */
 export async function findTcp(node: Pick<LocalNode, "name" | "addresses" | "port">): Promise<TcpPlace> {
   if (node.port === 0) {
-    throw new JobError(`${node.name} does not listen on TCP`, {
-      hint: "the job was started with --no-listen; --connect socket is the way, on its host",
+    throw new JobError(`${node.name} ${whyNoTcp(node)}`, {
+      hint: "--connect socket is the way, on its host",
       exitCode: STATUS.unreachable,
     });
   }
