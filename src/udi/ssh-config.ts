@@ -62,6 +62,9 @@ export function renderJobConfig({ user, nodes, runDirectory = RUN_DIRECTORY }: J
   return ["# Made by gangway: the hosts of this job. Read before every other configuration.\n", ...blocks].join("\n");
 }
 
+/** Seconds until a node has to have said who it is. */
+const CONNECT_TIMEOUT_S = 60;
+
 export interface KitNode {
   /** What the user types: `JOB.job` for the head, `NODE.JOB.job`, further aliases. */
   readonly names: readonly string[];
@@ -105,6 +108,9 @@ export function renderKitConfig(options: KitConfigOptions): string {
     return block(`Host ${[...hosts].join(" ")}`, [
       ["ProxyCommand", `${proxyWord(options.connector)} ${proxyWord(socket)}`],
       ["ProxyUseFdpass", "yes"],
+      // A frozen node takes the connection and says nothing; without this ssh would wait for ever. It stands before what the
+      // user's file says, so it is ample; the command line stands before it. Nobody types a password on this way.
+      ["ConnectTimeout", String(CONNECT_TIMEOUT_S)],
       ...(port === 0 ? [] : [["Port", String(port)] as const]),
       // Where it is an OpenSSH's first choice (9.0 to 9.8) it takes two thirds of a session's time, against whoever records
       // a network now to break it later: here there is no network. The pattern is also good for those that do not know it.
