@@ -51,12 +51,21 @@ function findBlock(text: string, path: string): Block | undefined {
   if (marks.length === 0) return undefined;
   const [first, second] = marks;
   if (marks.length !== 2 || first?.begin !== true || second?.begin !== false) {
-    const lines = marks.map(({ line }) => line).join(", ");
-    throw new GangwayError(`${path}: the marks of gangway's block do not match (line ${lines})`, {
-      hint: `remove the lines between and with "${BEGIN}" and "${END}" by hand, and call this again; nothing was changed`,
+    const there = marks.map(({ line, begin }) => `line ${line} "${begin ? BEGIN : END}"`).join(", ");
+    throw new GangwayError(`${path}: the marks of gangway's block do not match (${there})`, {
+      hint: `${damageHint(marks)}, and call this again; nothing was changed`,
     });
   }
   return { start: first.start, end: second.end, madeFile: text.slice(first.start, second.end).includes(MADE) };
+}
+
+/** @param marks that do not belong together */
+function damageHint(marks: readonly { line: number; begin: boolean }[]): string {
+  const [only, ...others] = marks;
+  if (only === undefined || others.length > 0) return "remove these lines, and what is gangway's between them, by hand";
+  return only.begin
+    ? `its end "${END}" is gone: remove line ${only.line} and gangway's Include lines below it by hand`
+    : `its begin "${BEGIN}" is gone: remove line ${only.line} and gangway's Include lines above it by hand`;
 }
 
 /**

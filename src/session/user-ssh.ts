@@ -1,4 +1,14 @@
-import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { GangwayError } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
@@ -72,7 +82,8 @@ export function install({ identity, home, bases, program }: Installation): strin
     const done = writeAnew(join(directory, "config"), config) ? [`wrote ${join(directory, "config")}`] : [];
     if (madeSsh) writeAnew(join(directory, MADE_SSH), "");
     const user = join(home, ".ssh/config");
-    if (installBlock(user, includeLines())) done.push(`put "${INCLUDE}" at the top of ${user}`);
+    const note = readOnlyNote(user);
+    if (installBlock(user, includeLines())) done.push(`put "${INCLUDE}" at the top of ${user}${note}`);
     const jobs = localJobs(identity, bases).flatMap((job) =>
       job.state === "running" && writeIndexEntry(identity, home, job) ? [job.id] : [],
     );
@@ -88,6 +99,12 @@ export function install({ identity, home, bases, program }: Installation): strin
   }
 }
 
+/** Its directory decides whether a file can be replaced; who made it read-only may want to know. */
+function readOnlyNote(path: string): string {
+  const mode = statSync(path, { throwIfNoEntry: false })?.mode ?? 0o600;
+  return (mode & 0o200) === 0 ? " (it was read-only, and is again)" : "";
+}
+
 /**
  * Undoes {@link install}: every other byte stays.
  *
@@ -96,7 +113,8 @@ export function install({ identity, home, bases, program }: Installation): strin
 export function uninstall({ home }: Pick<Installation, "home">): string[] {
   const user = join(home, ".ssh/config");
   const directory = directoryOf(home);
-  const done = removeBlock(user) ? [`took gangway's lines out of ${user}`] : [];
+  const note = readOnlyNote(user);
+  const done = removeBlock(user) ? [`took gangway's lines out of ${user}${note}`] : [];
   const madeSsh = lstatSync(join(directory, MADE_SSH), { throwIfNoEntry: false }) !== undefined;
   if (removeIndex(home)) done.push(`removed ${directory}`);
   if (madeSsh) removeIfEmpty(join(home, ".ssh"));

@@ -124,16 +124,40 @@ describe("installing into ~/.ssh/config", () => {
   });
 
   it.each([
-    ["its end is missing", (text: string) => text.replace("# <<< gangway <<<\n", "")],
-    ["its begin is missing", (text: string) => text.replace("# >>> gangway >>>\n", "")],
-    ["it stands there twice", (text: string) => text + text],
-  ])("a block damaged by hand (%s) is refused, and nothing is changed", (_name, damage) => {
+    [
+      "its end is missing",
+      (text: string) => text.replace("# <<< gangway <<<\n", ""),
+      [
+        'line 1 "# >>> gangway >>>"',
+        'its end "# <<< gangway <<<" is gone: remove line 1 and gangway\'s Include lines below',
+      ],
+    ],
+    [
+      "its begin is missing",
+      (text: string) => text.replace("# >>> gangway >>>\n", ""),
+      [
+        'line 3 "# <<< gangway <<<"',
+        'its begin "# >>> gangway >>>" is gone: remove line 3 and gangway\'s Include lines above',
+      ],
+    ],
+    [
+      "it stands there twice",
+      (text: string) => text + text,
+      ['line 1 "# >>> gangway >>>", line 4', "remove these lines"],
+    ],
+  ])("a block damaged by hand (%s) is refused, and nothing is changed", (_name, damage, [where = "", hint = ""]) => {
     put("Host a\n");
     installBlock(path, INCLUDE);
     const damaged = damage(readFileSync(path, "utf8"));
     writeFileSync(path, damaged);
     expect(() => installBlock(path, INCLUDE)).toThrow(GangwayError);
-    expect(() => removeBlock(path)).toThrow(/do not match \(line \d/);
+    try {
+      removeBlock(path);
+      expect.unreachable("it was taken for a block");
+    } catch (error) {
+      expect((error as GangwayError).message).toContain(`do not match (${where}`);
+      expect((error as GangwayError).hint).toContain(hint);
+    }
     expect(readFileSync(path, "utf8")).toBe(damaged);
   });
 });
