@@ -119,10 +119,22 @@ function readInput(file: string | undefined): string {
       if (file !== undefined) closeSync(descriptor);
     }
   } catch (error) {
-    throw wrong(`the public key cannot be read: ${reasonOf(error)}`, "name a file that you can read");
+    const what = file === undefined ? "standard input" : quoted(file);
+    throw wrong(
+      `the public key cannot be read from ${what}: ${whyUnreadable(error)}`,
+      "name a .pub file that you can read",
+    );
   }
   if (length > LARGEST_INPUT) throw wrong(`${file ?? "standard input"} is no public key: it is too long`, GIVE_PUB);
   return buffer.toString("utf8", 0, length);
+}
+
+function whyUnreadable(error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT" || code === "ENOTDIR") return "there is no such file";
+  if (code === "EISDIR") return "it is a directory";
+  if (code === "EACCES") return "you may not read it";
+  return reasonOf(error);
 }
 
 const GIVE_PUB = "give the contents of one .pub file, a line TYPE BASE64 COMMENT";
