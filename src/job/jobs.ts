@@ -1,5 +1,5 @@
 import { dirname, join } from "node:path";
-import { JobError, STATUS } from "../config/errors.ts";
+import { JobError } from "../config/errors.ts";
 import { isRunBase } from "../config/paths.ts";
 import type { ContainerSummary, Engine } from "../engine/types.ts";
 import { LABEL } from "./labels.ts";
@@ -104,7 +104,6 @@ export async function findJob(engine: Engine, uid: number | undefined, id: strin
       id === undefined ? "no job of yours is running on this engine" : `no job "${id}" is running on this engine`,
       {
         hint: running === "" || id === undefined ? "start one with `gangway run`" : `running: ${running}`,
-        ...(id === undefined ? { exitCode: STATUS.noSuchJob } : {}),
       },
     );
   }
@@ -113,7 +112,7 @@ export async function findJob(engine: Engine, uid: number | undefined, id: strin
       id === undefined
         ? `several jobs are running: ${found.map((job) => job.job).join(", ")}`
         : `several users have a job "${id}": ${found.map((job) => job.user).join(", ")}`,
-      { hint: id === undefined ? "say which" : "ask as that user", exitCode: STATUS.several },
+      { hint: id === undefined ? "say which" : "ask as that user" },
     );
   }
   return first;

@@ -14,14 +14,7 @@ async function plain(host: string): Promise<{ code: number; stderr: string }[]> 
   return results;
 }
 
-/** `gangway shell`, which asks the engine, ends as `gangway ssh` does. */
-async function shell(target: string, user = USER) {
-  return await gangway(["shell", target, "--", "true"], { user });
-}
-
 test("no such job", async () => {
-  expect(await shell("reach-none")).toMatchObject({ code: 68, stderr: saying('no job "reach-none"') });
-  expect(await shell("a b")).toMatchObject({ code: 64, stderr: saying('"a b" is no job') });
   expect(await enter(["reach-none"])).toMatchObject({
     code: 68,
     stderr: saying('no job "reach-none"'),
@@ -51,7 +44,6 @@ test("a job that has ended", async () => {
   const said = saying("job reach-ended has ended: exit status 5");
   expect(await enter(["reach-ended"])).toMatchObject({ code: 69, stderr: said });
   expect(await enter(["--auto-retry", "reach-ended"])).toMatchObject({ code: 69, stderr: said });
-  expect(await shell("reach-ended")).toMatchObject({ code: 69, stderr: said });
   await installed(async () => {
     for (const result of await plain("reach-ended.job")) expect(result).toMatchObject({ code: 255, stderr: said });
   });
@@ -92,9 +84,11 @@ function launcherOf(directory: string): number {
 
 test("somebody else's job", async () => {
   await withJob("reach-theirs", [], async () => {
-    const said = saying(/reach-theirs is .*'s: only they can enter/);
-    expect(await enter(["reach-theirs"], { user: MANY })).toMatchObject({ code: 77, stderr: said });
-    expect(await shell("reach-theirs", MANY)).toMatchObject({ code: 77, stderr: said });
+    const result = await enter(["reach-theirs"], { user: MANY });
+    expect(result).toMatchObject({
+      code: 77,
+      stderr: saying(/reach-theirs is .*'s: only they can enter/),
+    });
   });
 });
 
@@ -103,10 +97,6 @@ test("a name that fits two jobs", async () => {
     withJob("node2", ["--nodes", "2"], async () => {
       const result = await enter(["node1.node2", "hostname"]);
       expect(result).toMatchObject({ code: 65, stderr: saying("node2.node1.job, node1.node2.job") });
-      expect(await gangway(["shell", "--", "true"])).toMatchObject({
-        code: 65,
-        stderr: saying("several jobs are running"),
-      });
       expect(await enter(["node1.node2.job", "hostname"])).toMatchObject({ code: 0, stdout: "node1\n" });
     }),
   );
