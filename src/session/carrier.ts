@@ -3,11 +3,12 @@ import { join } from "node:path";
 import { JobError, STATUS } from "../config/errors.ts";
 import { generateKeyPair } from "../udi/keys.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
+import { parseJobHost, quoted } from "../udi/names.ts";
 import { block, clientDirectives, proxyWord } from "../udi/ssh-config.ts";
 import type { Carrier } from "./carrier-name.ts";
 import { Interrupted, runChild } from "./child.ts";
-import { type KitReply, parseKitReply } from "./kit-reply.ts";
-import type { Reading } from "./target.ts";
+import { type KitReply, LONGEST_REPLY, parseKitReply } from "./kit-reply.ts";
+import { type Reading, readingsOf } from "./target.ts";
 
 /** `JOB[.NODE]`, as `gangway key authorize --kit` takes it: in this order two numbers are no HTCondor id that was not meant. */
 export function wordOf({ job, node }: Reading): string {
@@ -22,9 +23,14 @@ async function authorize({ host, ssh }: Carrier, reading: Reading, publicKey: st
   // The words are of letters, digits, `.`, `_`, `+` and `-`: the same in every shell.
   const words = ["-T", "--", host, "gangway", "key", "authorize", "--kit", wordOf(reading)];
   const stdio = ["pipe", "pipe", "inherit"] as const;
-  const { code, output, interrupted } = await runChild(ssh, words, { stdio: [...stdio] }, { input: `${publicKey}\n` });
+  const { code, output, interrupted } = await runChild(
+    ssh,
+    words,
+    { stdio: [...stdio] },
+    { input: `${publicKey}\n`, limit: LONGEST_REPLY },
+  );
   if (interrupted !== undefined) throw new Interrupted(interrupted);
-  if (code === 0) return parseKitReply(output.toString("latin1"));
+  if (code === 0) return checkMeant(parseKitReply(output.toString("latin1")), reading, host);
   if (TOLD.includes(code)) throw new JobError(`${host} refused (said above)`, { exitCode: code });
   const reason =
     code === 255
@@ -36,6 +42,33 @@ async function authorize({ host, ssh }: Carrier, reading: Reading, publicKey: st
     hint: `try: ssh ${host} gangway ps`,
     exitCode: STATUS.unreachable,
   });
+}
+
+/**
+ * The reply is of a node of the job that was asked for, and of that node, where one was named: a host that need not be trusted
+ * does not choose which names its certificates are good for.
+ *
+ * @throws JobError (exit status 76)
+ */
+export function checkMeant(reply: KitReply, asked: Reading, host: string): KitReply {
+  const told = parseJobHost(reply.principal.toLowerCase());
+  const fits = readingsOf(wordOf(asked).toLowerCase()).some(
+    ({ job, node }) => job === told?.job && (node === undefined || /^\d+$/.test(node) || node === told.node),
+  );
+  if (fits && told?.node !== undefined && told.cluster === undefined) return reply;
+  throw new JobError(`${host} was asked for ${wordOf(asked)} and answered for ${quoted(reply.principal)}`, {
+    hint: "nothing was sent there; is gangway there of another version?",
+    exitCode: STATUS.unreachable,
+  });
+}
+
+/**
+ * The name under which ssh knows a node that is reached through a carrier: a ControlPath of the user's may be made of it (%h,
+ * %C, %n), so no other host has it, nor the same job's name behind another carrier. It is no name of a cluster's fragment.
+ */
+export function carriedName(principal: string, host: string): string {
+  const safe = host.replaceAll(/[^A-Za-z0-9_.]/g, (character) => `-${character.charCodeAt(0).toString(16)}`);
+  return `${principal.toLowerCase()}.via.${safe}`;
 }
 
 /** The way to a job through a carrier. */
@@ -64,11 +97,12 @@ export async function carry(carrier: Carrier, reading: Reading, directory: strin
   const reply = await authorize(carrier, reading, key.publicKey);
   const certificate = file("id_ed25519-cert.pub", `${reply.certificate}\n`);
   const knownHosts = file("known_hosts", renderKnownHosts(reply.authority));
-  const name = reply.principal;
-  const directives = clientDirectives({ user: reply.user, principal: name, identity, certificate, knownHosts });
+  const { user, principal } = reply;
+  const name = carriedName(principal, carrier.host);
+  const directives = clientDirectives({ user, principal, identity, certificate, knownHosts });
   const configFile = file(
     "ssh_config",
-    block(`Host ${name}`, [["ProxyCommand", proxyCommand(carrier, reply)], ...directives]),
+    block(`Host ${name}`, [["HostName", name], ["ProxyCommand", proxyCommand(carrier, reply)], ...directives]),
   );
   return { configFile, name, reply };
 }

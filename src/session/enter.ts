@@ -136,13 +136,18 @@ async function enterThrough(request: EnterRequest, host: string, reading: Readin
   const carrier: Carrier = { host, ssh: sshProgram("") };
   return await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
     const { configFile, name, reply } = await carry(carrier, reading, directory);
-    const options = way === "tcp" ? tcpOptions(await findCarriedTcp(name, reply.tcp)) : [];
+    const options = way === "tcp" ? carriedTcpOptions(await findCarriedTcp(name, reply.tcp)) : [];
     const { code, interrupted } = await withUserConfig(request, configFile, (config) =>
       runChild(carrier.ssh, argumentsOf(words, options, config, name)),
     );
     if (interrupted !== undefined && code === 255) throw new Interrupted(interrupted);
     return code;
   });
+}
+
+/** The address is the other side's word and becomes HostName: no control master is made, or taken, by that name. */
+function carriedTcpOptions(place: TcpPlace): string[] {
+  return ["-o", "ControlMaster=no", "-o", "ControlPath=none", ...tcpOptions(place)];
 }
 
 /** Each address may have a port of its own. */

@@ -17,7 +17,8 @@ export interface KitReply {
   readonly tcp: readonly TcpPlace[];
 }
 
-const LONGEST = 64 * 1024;
+/** Bytes of a whole reply: more than one has in it. */
+export const LONGEST_REPLY = 20_000;
 const BASE64 = "[A-Za-z0-9+/]{40,16000}={0,2}";
 const CERTIFICATE = new RegExp(`^(ssh-ed25519-cert-v01@openssh\\.com ${BASE64})(?: .*)?$`);
 const AUTHORITY = new RegExp(`^(ssh-ed25519 ${BASE64})(?: .*)?$`);
@@ -32,7 +33,7 @@ const PATH = /^\/[A-Za-z0-9_./+@,:-]{1,4000}$/;
  * @throws JobError (exit status 76) that names the line that is not what it should be
  */
 export function parseKitReply(text: string): KitReply {
-  if (text.length > LONGEST) throw bad("it is too long");
+  if (text.length > LONGEST_REPLY) throw bad("it is too long");
   const values = new Map<string, string[]>();
   for (const line of text.split(/\r?\n/)) {
     const blank = line.indexOf(" ");
