@@ -1,13 +1,15 @@
 import { chmodSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { JobError, STATUS } from "../config/errors.ts";
 import { generateKeyPair } from "../udi/keys.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
 import { parseJobHost, quoted } from "../udi/names.ts";
 import { block, clientDirectives, proxyWord } from "../udi/ssh-config.ts";
-import type { Carrier } from "./carrier-name.ts";
+import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import { Interrupted, runChild } from "./child.ts";
 import { type KitReply, LONGEST_REPLY, parseKitReply } from "./kit-reply.ts";
+import { sshProgram } from "./ssh-client.ts";
 import { type Reading, readingsOf } from "./target.ts";
 
 /** `JOB[.NODE]`, as `gangway key authorize --kit` takes it: in this order two numbers are no HTCondor id that was not meant. */
@@ -18,10 +20,20 @@ export function wordOf({ job, node }: Reading): string {
 /** Statuses of the other side's gangway that mean the same here. */
 const TOLD: readonly number[] = Object.values(STATUS);
 
-/** Has a public key signed by the job's launcher, through ssh to the host where it runs. @throws JobError */
-async function authorize({ host, ssh }: Carrier, reading: Reading, publicKey: string): Promise<KitReply> {
+/**
+ * Has a public key signed by the job's launcher, through ssh to the host where it runs, or that reaches it.
+ *
+ * @param options of `gangway key authorize` there: words that are the same in every shell
+ * @throws JobError
+ */
+async function authorize(
+  { host, ssh }: Carrier,
+  reading: Reading,
+  publicKey: string,
+  options: readonly string[] = [],
+): Promise<KitReply> {
   // The words are of letters, digits, `.`, `_`, `+` and `-`: the same in every shell.
-  const words = ["-T", "--", host, "gangway", "key", "authorize", "--kit", wordOf(reading)];
+  const words = ["-T", "--", host, "gangway", "key", "authorize", "--kit", ...options, wordOf(reading)];
   const stdio = ["pipe", "pipe", "inherit"] as const;
   const { code, output, interrupted } = await runChild(
     ssh,
@@ -107,7 +119,39 @@ export async function carry(carrier: Carrier, reading: Reading, directory: strin
   return { configFile, name, reply };
 }
 
-/** The bytes' way: the user's ssh to the host, and there the connector to the node's socket. */
-function proxyCommand({ host, ssh }: Carrier, { connector, socket }: KitReply): string {
-  return `${proxyWord(ssh)} -T -- ${host} ${connector} --stdio ${socket}`;
+/** The bytes' way: the user's ssh to the host, perhaps from there to the job's, and there the connector to the node's socket. */
+function proxyCommand({ host, ssh }: Carrier, { connector, socket, through }: KitReply): string {
+  const further = through === undefined ? "" : `ssh -T -- ${through} `;
+  return `${proxyWord(ssh)} -T -- ${host} ${further}${connector} --stdio ${socket}`;
+}
+
+/** A key of somebody elsewhere, for a job that runs on another host than this one. */
+export interface RelayRequest {
+  readonly host: string;
+  readonly reading: Reading;
+  /** A line TYPE BASE64 COMMENT. */
+  readonly publicKey: string;
+  /** How long it shall be good; undefined: as the setting there says. */
+  readonly seconds: number | undefined;
+}
+
+/**
+ * Asks the job's host, for somebody who can reach only this one: the answer says through which host the way goes on.
+ * That host answers for itself alone: two indexes that name each other would else ask for ever.
+ *
+ * @throws JobError that says what to do where ssh does not get there
+ */
+export async function relayKit({ host, reading, publicKey, seconds }: RelayRequest): Promise<KitReply> {
+  const options = ["--here", ...(seconds === undefined ? [] : ["--for", `${seconds}s`])];
+  try {
+    const reply = await authorize({ host: checkCarrier(host), ssh: sshProgram("") }, reading, publicKey, options);
+    return { ...reply, through: host };
+  } catch (error) {
+    if (!(error instanceof JobError) || error.exitCode !== STATUS.unreachable) throw error;
+    throw new JobError(`job ${reading.job} runs on ${host}, where ${hostname()} asked in vain: ${error.message}`, {
+      hint: `from ${hostname()}, \`ssh ${host} gangway ps\` must work without a question: by a key there, or by your agent (ForwardAgent); or go through ${host} itself`,
+      exitCode: STATUS.unreachable,
+      cause: error,
+    });
+  }
 }

@@ -158,6 +158,26 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
     });
   });
 
+  test("a laptop that reaches only the login node: by its agent, on to the job's host", async () => {
+    await runOn("n1", ["gangway", "ssh-config", "--install"]);
+    const words = ["ssh", "ctl", "gangway", "ssh-config", "--via", "ctl", "--identity", KEY];
+    const fragment = await runOn("laptop", words);
+    expect(fragment).toMatchObject({ code: 0 });
+    const config = `${fragment.stdout}IdentityFile ${KEY}\nForwardAgent yes\n`;
+    await runOn("laptop", ["sh", "-c", "cat > .ssh/config"], { input: config });
+    const enter = await runOn("laptop", agent(`ssh node2.${JOB}.job.ctl 'hostname; exit 6'`));
+    expect(enter).toMatchObject({ code: 6, stdout: "node2\n", stderr: "" });
+    const own = await runOn("laptop", agent(`gangway ssh --via ctl ${JOB} 'hostname; exit 5'`));
+    expect(own).toMatchObject({ code: 5, stdout: "node1\n", stderr: "" });
+  });
+
+  test("without ssh from the login node to the job's host the message says what to do", async () => {
+    const { code, stderr } = await runOn("laptop", ["gangway", "ssh", "--via", "ctl", JOB, "true"]);
+    expect(stderr).toMatch(/job 1234 runs on n1, where ctl asked in vain/);
+    expect(stderr).toMatch(/from ctl, `ssh n1 gangway ps` must work/);
+    expect(code).toBe(76);
+  });
+
   test("an interrupted session leaves no key", async () => {
     const child = startOn("ctl", agent(`gangway ssh --via n1 ${JOB} 'sleep 100'`));
     const keys = () => asRoot("ctl", ["find", place, "/dev/shm", "-name", "id_*"]);

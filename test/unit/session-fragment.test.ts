@@ -153,6 +153,16 @@ describe("what the other side answers", () => {
     expect(configFor({ ...good, ...words }, name)).toContain(`hostkeyalias ${(words.host ?? "").toLowerCase()}\n`);
   });
 
+  it("may lead through a further host", () => {
+    const out = configFor({ ...good, host: "node1.12.job", through: "n1.site" }, "12");
+    expect(out).toContain("proxycommand ssh -T -- login ssh -T -- n1.site /opt/connector --stdio /run/");
+  });
+
+  it.each(["-oProxyCommand=x", "me@n1", "a;b", "$(id)", ""])("does not lead through %j", (through) => {
+    const out = configFor({ ...good, host: "node1.13.job", through }, "13");
+    expect(out).toContain("this job cannot be reached");
+  });
+
   it.each([
     ["7", "prod.example.org"],
     ["7", "node1.8.job"],
