@@ -10,12 +10,7 @@ import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import { Interrupted, runChild } from "./child.ts";
 import { type KitReply, LONGEST_REPLY, parseKitReply } from "./kit-reply.ts";
 import { sshProgram } from "./ssh-client.ts";
-import { type Reading, readingsOf } from "./target.ts";
-
-/** `JOB[.NODE]`, as `gangway key authorize --kit` takes it: in this order two numbers are no HTCondor id that was not meant. */
-export function wordOf({ job, node }: Reading): string {
-  return node === undefined ? job : `${job}.${node}`;
-}
+import { type Reading, readingsOf, wordOf } from "./target.ts";
 
 /** Statuses of the other side's gangway that mean the same here. */
 const TOLD: readonly number[] = Object.values(STATUS);

@@ -98,6 +98,7 @@ function scriptLines({ host, name, key, directory }: Words): string[] {
     `e=x~/${directory}/$n; e=\${e#x};`,
     "is() { expr x$1 : x$2$ >/dev/null; };",
     "is $n [A-Za-z0-9][A-Za-z0-9_.+-]* || exit 1;",
+    `k=${key.replace(/^~/, "$HOME")}; test -r $k.pub || { echo gangway: there is no $k.pub here: make a key by ssh-keygen -t ed25519 >&2; exit 1; };`,
     // j is the job, the last label or an HTCondor id of two; o is the node before it, and any where none or a number is there.
     `q=$(echo \${n%%.job.${name}} | tr A-Z a-z); j=\${q##*.}; o=\${q%%$j}; o=\${o%%.}; l=\${o##*.};`,
     "is $l.$j [0-9][0-9]*[.][0-9][0-9]* || is $l.$j [0-9][0-9]*[.][0-9][0-9]*-[0-9][0-9]* &&",
@@ -107,7 +108,7 @@ function scriptLines({ host, name, key, directory }: Words): string[] {
     // Whoever takes it may use it.
     `case x$(find $d/$n.conf -mmin -${FRESH_MINUTES} 2>/dev/null) in x) ;; *) rm $f.ok 2>/dev/null && exit 0;; esac;`,
     "t=$d/.new.$$; rm -rf $t; mkdir $t || exit 1; bye() { rm -rf $t; }; fin() { exit 1; }; trap bye EXIT; trap fin HUP INT TERM;",
-    `{ ssh -T -- ${host} gangway key authorize --kit \${n%%.${name}} <${key.replace(/^~/, "$HOME")}.pub || : >$t/failed; } | head -c ${LONGEST_REPLY} >$t/reply;`,
+    `{ ssh -T -- ${host} gangway key authorize --kit \${n%%.${name}} <$k.pub || : >$t/failed; } | head -c ${LONGEST_REPLY} >$t/reply;`,
     "test -e $t/failed && { rm -f $f.conf $f.ok $f-cert.pub $f.hosts; exit 1; };",
     "while IFS=$i read -r k v w r; do case $k in",
     `certificate) is $v [a-z0-9.@-]*-cert-v01@openssh.com && is $w ${base64} && c=1 && echo $v $w >$t/cert;;`,

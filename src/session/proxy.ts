@@ -1,12 +1,11 @@
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
-import { wordOf } from "./carrier.ts";
 import { checkCarrier } from "./carrier-name.ts";
 import { runChild } from "./child.ts";
 import { resolveJob, type Seeker } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";
-import { readingsOf } from "./target.ts";
+import { readingsOf, wordOf } from "./target.ts";
 import { findTcp, hasSocket, type TcpPlace, type Way } from "./ways.ts";
 
 const CONNECT_MS = 30_000;

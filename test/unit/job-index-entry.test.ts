@@ -88,6 +88,9 @@ describe("the index in the user's home", () => {
       expect(read).toContain("proxycommand /opt/udiImage/libexec/connector /run/user/1/gangway/7/0/ssh\n");
       expect(read).toContain(hosts);
     }
+    expect(settings(conf, "0.7.job")).not.toContain("node1.7.job");
+    writeIndexEntry(me, home, job("lap"));
+    expect(settings(indexFiles(home, "lap").conf, "0.lap.job")).toContain("\nhostkeyalias node1.lap.job\n");
     expect(settings(conf, "8.job")).not.toContain("connector");
     expect(readFileSync(hosts, "utf8")).toBe(`@cert-authority * ${authority.split(" ").slice(0, 2).join(" ")}\n`);
     expect(readIndex(me, home)).toMatchObject([

@@ -126,7 +126,7 @@ describe("what the other side answers", () => {
     const config = renderFragment({ via: "login" }).replace("Include ~/", `Include ${place}/`);
     const real = execFileSync("sh", ["-c", "command -v ssh"], { encoding: "utf8" }).trim();
     const file = join(place, `config-${name}`);
-    writeFileSync(file, config.replaceAll("<$HOME", `<${place}`));
+    writeFileSync(file, config);
     const env = { HOME: place, PATH: `${bin}:${process.env.PATH}` };
     return spawnSync(real, ["-F", file, "-G", `${name}.job.login`], { encoding: "utf8", env, cwd: place }).stdout;
   }
@@ -156,6 +156,14 @@ describe("what the other side answers", () => {
   it("may lead through a further host", () => {
     const out = configFor({ ...good, host: "node1.12.job", through: "n1.site" }, "12");
     expect(out).toContain("proxycommand ssh -T -- login ssh -T -- n1.site /opt/connector --stdio /run/");
+  });
+
+  it("says what to do where there is no public key", () => {
+    const file = join(place, "config");
+    writeFileSync(file, renderFragment({ via: "login", identity: "~/.ssh/no-key" }));
+    const env = { PATH: process.env.PATH ?? "", HOME: place };
+    const { stderr } = spawnSync("ssh", ["-F", file, "-G", "7.job.login"], { encoding: "utf8", env });
+    expect(stderr).toContain(`there is no ${place}/.ssh/no-key.pub here: make a key by ssh-keygen -t ed25519\n`);
   });
 
   it.each(["-oProxyCommand=x", "me@n1", "a;b", "$(id)", ""])("does not lead through %j", (through) => {
