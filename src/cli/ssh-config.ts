@@ -27,8 +27,10 @@ export function command(): Command {
     .action(async (options: Options) => {
       checkOptions(options);
       if (options.via !== undefined) showFragment(options.via, options);
-      else if (options.uninstall === true) report(uninstall({ home: ownerOf(undefined).account.home }));
-      else await installOrShow(options.install === true);
+      else if (options.uninstall === true) {
+        const { identity, account } = ownerOf(undefined);
+        report(uninstall({ identity, home: account.home }));
+      } else await installOrShow(options.install === true);
     });
 }
 

@@ -177,6 +177,8 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
     expect(stderr).toMatch(/job 1234 runs on n1, where ctl asked in vain/);
     expect(stderr).toMatch(/from ctl, `ssh n1 gangway ps` must work/);
     expect(code).toBe(76);
+    // Nothing is in it: no key.
+    asRoot("laptop", ["rmdir", `${place}/gangway`]);
   });
 
   test("what is typed with a slip, or too much, is said so", async () => {
@@ -194,6 +196,20 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
       expect(result.stderr).toMatch(said);
       expect(result.code).toBe(code);
     }
+  });
+
+  test("what is undone on one host keeps the entries of other hosts' jobs; a job that is not in the index is said to be so", async () => {
+    const jobs = `${USER.home}/.gangway/ssh/jobs`;
+    expect((await runOn("ctl", ["gangway", "ssh-config", "--uninstall"])).code).toBe(0);
+    expect((await runOn("ctl", ["ls", jobs])).stdout).toBe(`${JOB}.conf\n${JOB}.hosts\n`);
+    await runOn("ctl", ["gangway", "ssh-config", "--install"]);
+    expect(await runOn("n1", ["ssh", `${JOB}.job`, "hostname"])).toMatchObject({ code: 0, stdout: "node1\n" });
+    await runOn("n1", ["rm", `${jobs}/${JOB}.conf`]);
+    const { code, stderr } = await runOn("n1", ["ssh", `${JOB}.job`, "hostname"]);
+    expect(code).toBe(255);
+    expect(stderr).toContain("job 1234 runs here, but is not in the index of plain ssh");
+    expect(stderr).not.toContain("host key");
+    await runOn("n1", ["gangway", "ssh-config", "--install"]);
   });
 
   test("that a key of the fragment is not here is a note", async () => {

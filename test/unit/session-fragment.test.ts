@@ -42,7 +42,7 @@ describe("the fallback for names that no job has", () => {
   const config = renderIndexConfig("/opt/gang way/it's/bin/gangway");
 
   it("is for names of jobs alone", () => {
-    expect(settingsOf(config, "gone.job").out).toMatch(/^proxycommand .*gangway' proxy '%h'$/m);
+    expect(settingsOf(config, "gone.job").out).toMatch(/^proxycommand .*gangway' proxy --explain '%h'$/m);
     for (const host of ["example.org", "job", "job.example.org", "gone.jobs", "10.0.0.1"]) {
       expect(settingsOf(config, host)).toEqual(settingsOf("", host));
     }
