@@ -6,11 +6,15 @@ import { connectorOf } from "../job/kit.ts";
 import { launcherSocketOf } from "../job/local-jobs.ts";
 import { type LauncherAddress, listKeys, revokeKey, signKey } from "../job/owner-client.ts";
 import { isComment, type KeyEntry, LONGEST_COMMENT, type SignedKey } from "../job/owner-protocol.ts";
+import { relayKit } from "../session/carrier.ts";
+import { renderKitReply } from "../session/kit-reply.ts";
+import { resolveJob } from "../session/resolve.ts";
 import { quoted } from "../udi/names.ts";
 import { parsePublicKey } from "../udi/public-keys.ts";
 import { configure, type Owner, ownerOf } from "./context.ts";
 import { print } from "./output.ts";
-import { type OwnJob, ownJob } from "./own-job.ts";
+import { notHere, type OwnJob, ownJob } from "./own-job.ts";
+import { seekerOf } from "./reach.ts";
 import { printable, renderTable } from "./table.ts";
 
 const LARGEST_INPUT = 64 * 1024;
@@ -28,6 +32,7 @@ export function command(): Command {
     .option("--for <TIME>", "how long it shall be good, such as 8h or 7d; else as the setting keyLifetime says")
     .option("--comment <TEXT>", "what `gangway key list` calls it; else the key's own comment")
     .option("--kit", "for a program: everything that a client elsewhere needs, a line each")
+    .option("--here", "with --kit: not for a job that runs on another host")
     .option(...user)
     .action(authorize);
   key
@@ -61,6 +66,7 @@ interface AuthorizeOptions {
   readonly for?: string;
   readonly comment?: string;
   readonly kit?: boolean;
+  readonly here?: boolean;
   readonly user?: string;
 }
 
@@ -72,8 +78,19 @@ async function authorize(text: string, file: string | undefined, options: Author
       "shorten it",
     );
   }
-  const reached = await reach(text, options.user);
+  const owner = ownerOf(options.user);
+  const found = await resolveJob(seekerOf(await configure({}), owner), text);
+  const mayRelay = options.kit === true && options.here !== true && options.user === undefined;
+  if (found.where === "elsewhere" && !mayRelay) throw notHere(found);
   const publicKey = onlyKey(readInput(file), file ?? "standard input");
+  if (found.where === "elsewhere") {
+    const { host, reading } = found;
+    // What it is called goes with the key, and through no shell.
+    const key = options.comment === undefined ? publicKey : `${bareKey(publicKey)} ${options.comment}`;
+    print(renderKitReply(await relayKit({ host, reading, publicKey: key, seconds })));
+    return;
+  }
+  const reached = { ...found, launcher: { path: launcherSocketOf(found.job), identity: owner.identity } };
   const signed = await signKey(reached.launcher, {
     publicKey,
     ...(seconds === undefined ? {} : { seconds }),
@@ -85,6 +102,14 @@ async function authorize(text: string, file: string | undefined, options: Author
       `gangway: signed for job ${reached.job.id} until ${signed.expires}, serial ${signed.serial}\n`,
     );
   }
+}
+
+/** TYPE BASE64. */
+function bareKey(line: string): string {
+  return line
+    .trim()
+    .split(/[ \t]+/, 2)
+    .join(" ");
 }
 
 /** Whole seconds; a part of one is one more. */
@@ -163,17 +188,16 @@ function onlyKey(text: string, from: string): string {
 /** Data, never configuration or shell (docs/internals.md, section 10): whoever reads it need not believe this host. */
 function kitLines({ job, node }: OwnJob, { certificate, authority }: SignedKey): string {
   const { record } = job;
-  const lines = [
-    `certificate ${certificate}`,
-    `authority ${authority}`,
-    // As it stands in the certificate.
-    `host ${node.principal.toLowerCase()}`,
-    `user ${record.user}`,
-    `socket ${node.socket}`,
-    `connector ${connectorOf(record.udiImage)}`,
-    ...(node.port === 0 ? [] : node.addresses.map((address) => `tcp ${address} ${node.port}`)),
-  ];
-  return `${lines.join("\n")}\n`;
+  const { principal, socket, port, addresses } = node;
+  return renderKitReply({
+    certificate,
+    authority,
+    principal,
+    user: record.user,
+    socket,
+    connector: connectorOf(record.udiImage),
+    tcp: port === 0 ? [] : addresses.map((address) => ({ address, port })),
+  });
 }
 
 async function list(text: string, options: { json?: boolean; user?: string }): Promise<void> {

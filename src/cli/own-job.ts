@@ -1,7 +1,7 @@
 import { JobError, STATUS } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import type { LocalNode, RunningLocalJob } from "../job/local-jobs.ts";
-import { resolveJob } from "../session/resolve.ts";
+import { type Found, resolveJob } from "../session/resolve.ts";
 import type { Owner } from "./context.ts";
 import { seekerOf } from "./reach.ts";
 
@@ -20,7 +20,12 @@ export interface OwnJob {
 export async function ownJob(config: Config, owner: Owner, text: string): Promise<OwnJob> {
   const found = await resolveJob(seekerOf(config, owner), text);
   if (found.where === "here") return found;
-  throw new JobError(`job ${found.reading.job} runs on ${found.host}, and its launcher can be asked there alone`, {
+  throw notHere(found);
+}
+
+/** @returns what is said where only the job's own host can do what was asked */
+export function notHere(found: Extract<Found, { where: "elsewhere" }>): JobError {
+  return new JobError(`job ${found.reading.job} runs on ${found.host}, and its launcher can be asked there alone`, {
     hint: `ssh ${found.host} gangway key …`,
     exitCode: STATUS.unreachable,
   });

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { Command } from "commander";
 import { STATUS, UsageError } from "../config/errors.ts";
 import { renderFragment } from "../session/fragment.ts";
@@ -25,9 +26,11 @@ export function command(): Command {
     .option("--identity <FILE>", "with --via: the key that is used there (default: ~/.ssh/id_ed25519)")
     .action(async (options: Options) => {
       checkOptions(options);
-      if (options.via !== undefined) print(renderFragment({ ...options, via: options.via }));
-      else if (options.uninstall === true) report(uninstall({ home: ownerOf(undefined).account.home }));
-      else await installOrShow(options.install === true);
+      if (options.via !== undefined) showFragment(options.via, options);
+      else if (options.uninstall === true) {
+        const { identity, account } = ownerOf(undefined);
+        report(uninstall({ identity, home: account.home }));
+      } else await installOrShow(options.install === true);
     });
 }
 
@@ -39,6 +42,15 @@ function checkOptions({ install: put, uninstall: take, via, cluster, identity }:
   if (via === undefined && (cluster !== undefined || identity !== undefined)) {
     throw new UsageError("--cluster and --identity are for --via HOST", { hint, exitCode: STATUS.usage });
   }
+}
+
+/** A key that is not here is no error: the lines may be for another machine. */
+function showFragment(via: string, options: Options): void {
+  print(renderFragment({ ...options, via }));
+  if (options.identity === undefined) return;
+  const file = `${options.identity.replace(/\.pub$/, "")}.pub`;
+  if (existsSync(file.replace(/^~/, ownerOf(undefined).account.home))) return;
+  process.stderr.write(`gangway: note: there is no ${file} on this machine; it must be where these lines are used\n`);
 }
 
 /** This program as ssh is to call it: absolute, as the caller found it. */

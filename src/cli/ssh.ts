@@ -2,6 +2,7 @@ import { STATUS, UsageError } from "../config/errors.ts";
 import { flagsFrom } from "../config/flags.ts";
 import { runChild } from "../session/child.ts";
 import { type EnterRequest, enterJob } from "../session/enter.ts";
+import { jobsInReach } from "../session/resolve.ts";
 import { sshProgram } from "../session/ssh-client.ts";
 import { parseSshWords, type SshWords } from "../session/ssh-words.ts";
 import { untilItRuns } from "../session/wait-for-job.ts";
@@ -58,10 +59,12 @@ async function requestOf(words: SshWords, target: string): Promise<EnterRequest>
 }
 
 /** ssh itself needs no host to say its version, or what it can. */
-async function withoutJob({ options }: SshWords): Promise<number> {
+async function withoutJob({ options, user }: SshWords): Promise<number> {
   if (options.includes("-V") || options.includes("-Q")) return (await runChild(sshProgram(""), options)).code;
+  const jobs = jobsInReach(seekerOf(await configure({}), ownerOf(user)));
+  const running = jobs.length === 0 ? "none of yours runs on this host" : `yours: ${jobs.join(", ")}`;
   throw new UsageError("which job?", {
-    hint: "gangway ssh [SSH OPTION…] JOB [COMMAND…]; `gangway ps` lists the jobs",
+    hint: `gangway ssh [SSH OPTION…] JOB [COMMAND…]; ${running}`,
     exitCode: STATUS.usage,
   });
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { jobHost } from "../udi/names.ts";
+import { jobHost, parseJobHost } from "../udi/names.ts";
 import { renderKitConfig } from "../udi/ssh-config.ts";
 
 /** A job as the access kit's ssh_config needs to know it. */
@@ -19,6 +19,15 @@ export interface KitJob {
 /** Where the program lies that connects ssh to a unix socket. */
 export function connectorOf(udiImage: string): string {
   return join(udiImage, "libexec/connector");
+}
+
+/** The host names of a node; by its number, too, where that has one reading: `1.7.job` is a job of HTCondor's. */
+function namesOf(job: string, nodes: KitJob["nodes"], index: number): string[] {
+  const principal = jobHost({ job, node: nodes[index]?.name ?? "" });
+  const numbered = jobHost({ job, node: String(index) });
+  const isFree = !nodes.some(({ name }) => name === String(index));
+  const isClear = parseJobHost(numbered)?.job === job;
+  return [principal, ...(index === 0 ? [jobHost({ job })] : []), ...(isFree && isClear ? [numbered] : [])];
 }
 
 /** The unix socket of a node's sshd, on the host. */
@@ -44,7 +53,7 @@ export function kitConfig(job: KitJob, knownHosts: string): string {
     nodes: nodes.map(({ name, port }, index) => {
       const principal = jobHost({ job: id, node: name });
       return {
-        names: index === 0 ? [principal, jobHost({ job: id })] : [principal],
+        names: namesOf(id, nodes, index),
         principal,
         socket: sshSocketOf(directory, index),
         port,

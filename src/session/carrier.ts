@@ -1,30 +1,43 @@
 import { chmodSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { JobError, STATUS } from "../config/errors.ts";
 import { generateKeyPair } from "../udi/keys.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
+import { parseJobHost, quoted } from "../udi/names.ts";
 import { block, clientDirectives, proxyWord } from "../udi/ssh-config.ts";
-import type { Carrier } from "./carrier-name.ts";
+import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import { Interrupted, runChild } from "./child.ts";
-import { type KitReply, parseKitReply } from "./kit-reply.ts";
-import type { Reading } from "./target.ts";
-
-/** `JOB[.NODE]`, as `gangway key authorize --kit` takes it: in this order two numbers are no HTCondor id that was not meant. */
-export function wordOf({ job, node }: Reading): string {
-  return node === undefined ? job : `${job}.${node}`;
-}
+import { type KitReply, LONGEST_REPLY, parseKitReply } from "./kit-reply.ts";
+import { sshProgram } from "./ssh-client.ts";
+import { type Reading, readingsOf, wordOf } from "./target.ts";
 
 /** Statuses of the other side's gangway that mean the same here. */
 const TOLD: readonly number[] = Object.values(STATUS);
 
-/** Has a public key signed by the job's launcher, through ssh to the host where it runs. @throws JobError */
-async function authorize({ host, ssh }: Carrier, reading: Reading, publicKey: string): Promise<KitReply> {
+/**
+ * Has a public key signed by the job's launcher, through ssh to the host where it runs, or that reaches it.
+ *
+ * @param options of `gangway key authorize` there: words that are the same in every shell
+ * @throws JobError
+ */
+async function authorize(
+  { host, ssh }: Carrier,
+  reading: Reading,
+  publicKey: string,
+  options: readonly string[] = [],
+): Promise<KitReply> {
   // The words are of letters, digits, `.`, `_`, `+` and `-`: the same in every shell.
-  const words = ["-T", "--", host, "gangway", "key", "authorize", "--kit", wordOf(reading)];
+  const words = ["-T", "--", host, "gangway", "key", "authorize", "--kit", ...options, wordOf(reading)];
   const stdio = ["pipe", "pipe", "inherit"] as const;
-  const { code, output, interrupted } = await runChild(ssh, words, { stdio: [...stdio] }, { input: `${publicKey}\n` });
+  const { code, output, interrupted } = await runChild(
+    ssh,
+    words,
+    { stdio: [...stdio] },
+    { input: `${publicKey}\n`, limit: LONGEST_REPLY },
+  );
   if (interrupted !== undefined) throw new Interrupted(interrupted);
-  if (code === 0) return parseKitReply(output.toString("latin1"));
+  if (code === 0) return checkMeant(parseKitReply(output.toString("latin1")), reading, host);
   if (TOLD.includes(code)) throw new JobError(`${host} refused (said above)`, { exitCode: code });
   const reason =
     code === 255
@@ -36,6 +49,33 @@ async function authorize({ host, ssh }: Carrier, reading: Reading, publicKey: st
     hint: `try: ssh ${host} gangway ps`,
     exitCode: STATUS.unreachable,
   });
+}
+
+/**
+ * The reply is of a node of the job that was asked for, and of that node, where one was named: a host that need not be trusted
+ * does not choose which names its certificates are good for.
+ *
+ * @throws JobError (exit status 76)
+ */
+export function checkMeant(reply: KitReply, asked: Reading, host: string): KitReply {
+  const told = parseJobHost(reply.principal.toLowerCase());
+  const fits = readingsOf(wordOf(asked).toLowerCase()).some(
+    ({ job, node }) => job === told?.job && (node === undefined || /^\d+$/.test(node) || node === told.node),
+  );
+  if (fits && told?.node !== undefined && told.cluster === undefined) return reply;
+  throw new JobError(`${host} was asked for ${wordOf(asked)} and answered for ${quoted(reply.principal)}`, {
+    hint: "nothing was sent there; is gangway there of another version?",
+    exitCode: STATUS.unreachable,
+  });
+}
+
+/**
+ * The name under which ssh knows a node that is reached through a carrier: a ControlPath of the user's may be made of it (%h,
+ * %C, %n), so no other host has it, nor the same job's name behind another carrier. It is no name of a cluster's fragment.
+ */
+export function carriedName(principal: string, host: string): string {
+  const safe = host.replaceAll(/[^A-Za-z0-9_.]/g, (character) => `-${character.charCodeAt(0).toString(16)}`);
+  return `${principal.toLowerCase()}.via.${safe}`;
 }
 
 /** The way to a job through a carrier. */
@@ -64,16 +104,49 @@ export async function carry(carrier: Carrier, reading: Reading, directory: strin
   const reply = await authorize(carrier, reading, key.publicKey);
   const certificate = file("id_ed25519-cert.pub", `${reply.certificate}\n`);
   const knownHosts = file("known_hosts", renderKnownHosts(reply.authority));
-  const name = reply.principal;
-  const directives = clientDirectives({ user: reply.user, principal: name, identity, certificate, knownHosts });
+  const { user, principal } = reply;
+  const name = carriedName(principal, carrier.host);
+  const directives = clientDirectives({ user, principal, identity, certificate, knownHosts });
   const configFile = file(
     "ssh_config",
-    block(`Host ${name}`, [["ProxyCommand", proxyCommand(carrier, reply)], ...directives]),
+    block(`Host ${name}`, [["HostName", name], ["ProxyCommand", proxyCommand(carrier, reply)], ...directives]),
   );
   return { configFile, name, reply };
 }
 
-/** The bytes' way: the user's ssh to the host, and there the connector to the node's socket. */
-function proxyCommand({ host, ssh }: Carrier, { connector, socket }: KitReply): string {
-  return `${proxyWord(ssh)} -T -- ${host} ${connector} --stdio ${socket}`;
+/** The bytes' way: the user's ssh to the host, perhaps from there to the job's, and there the connector to the node's socket. */
+function proxyCommand({ host, ssh }: Carrier, { connector, socket, through }: KitReply): string {
+  const further = through === undefined ? "" : `ssh -T -- ${through} `;
+  return `${proxyWord(ssh)} -T -- ${host} ${further}${connector} --stdio ${socket}`;
+}
+
+/** A key of somebody elsewhere, for a job that runs on another host than this one. */
+export interface RelayRequest {
+  readonly host: string;
+  readonly reading: Reading;
+  /** A line TYPE BASE64 COMMENT. */
+  readonly publicKey: string;
+  /** How long it shall be good; undefined: as the setting there says. */
+  readonly seconds: number | undefined;
+}
+
+/**
+ * Asks the job's host, for somebody who can reach only this one: the answer says through which host the way goes on.
+ * That host answers for itself alone: two indexes that name each other would else ask for ever.
+ *
+ * @throws JobError that says what to do where ssh does not get there
+ */
+export async function relayKit({ host, reading, publicKey, seconds }: RelayRequest): Promise<KitReply> {
+  const options = ["--here", ...(seconds === undefined ? [] : ["--for", `${seconds}s`])];
+  try {
+    const reply = await authorize({ host: checkCarrier(host), ssh: sshProgram("") }, reading, publicKey, options);
+    return { ...reply, through: host };
+  } catch (error) {
+    if (!(error instanceof JobError) || error.exitCode !== STATUS.unreachable) throw error;
+    throw new JobError(`job ${reading.job} runs on ${host}, where ${hostname()} asked in vain: ${error.message}`, {
+      hint: `from ${hostname()}, \`ssh ${host} gangway ps\` must work without a question: by a key there, or by your agent (ForwardAgent); or go through ${host} itself`,
+      exitCode: STATUS.unreachable,
+      cause: error,
+    });
+  }
 }

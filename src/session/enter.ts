@@ -1,7 +1,8 @@
-import { writeFileSync } from "node:fs";
+import { accessSync, constants, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import type { Account } from "../udi/accounts.ts";
+import { quoted } from "../udi/names.ts";
 import { configPath } from "../udi/ssh-config.ts";
 import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import { Interrupted, runChild } from "./child.ts";
@@ -51,10 +52,20 @@ function notHere({ host, reading }: Extract<Found, { where: "elsewhere" }>, way:
   });
 }
 
+/** @throws JobError (exit status 64) for USER@JOB with a name that nobody has in the job */
+function checkLogin({ words: { login }, target }: EnterRequest, user: string): void {
+  if (login === undefined || login === user) return;
+  throw new JobError(`${quoted(login)} cannot enter the job: only its own user, ${user}, may`, {
+    hint: `leave the name out: gangway ssh ${target}`,
+    exitCode: STATUS.usage,
+  });
+}
+
 /** By the job's access kit, which is on this host. */
 async function enterHere(request: EnterRequest, found: Extract<Found, { where: "here" }>): Promise<number> {
   const { job, node } = found;
   const { words } = request;
+  checkLogin(request, job.record.user);
   if (request.way === "ssh") {
     throw new UsageError("--connect ssh needs a host to go through: the job runs on this one", {
       hint: "add --via HOST, or leave --connect out",
@@ -91,12 +102,23 @@ async function withUserConfig<T>(
 ): Promise<T> {
   const theirs = words.configFile;
   if (theirs === undefined || theirs === "none") return await work(ours);
+  // An Include passes over what cannot be read; with -F ssh itself complains of it, and ends.
+  if (!isReadable(resolve(theirs))) return await work(resolve(theirs));
   return await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
     const both = join(directory, "with_user_config");
     const lines = [ours, resolve(theirs)].map((file) => `Include ${configPath(file)}\n`);
     writeFileSync(both, lines.join(""), { flag: "wx", mode: 0o600 });
     return await work(both);
   });
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** ssh failed, or what ran by it ended with 255: was it the job, or its node? Returns where it was neither. */
@@ -139,13 +161,19 @@ async function enterThrough(request: EnterRequest, host: string, reading: Readin
   const carrier: Carrier = { host, ssh: sshProgram("") };
   return await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
     const { configFile, name, reply } = await carry(carrier, reading, directory);
-    const options = way === "tcp" ? tcpOptions(await findCarriedTcp(name, reply.tcp)) : [];
+    checkLogin(request, reply.user);
+    const options = way === "tcp" ? carriedTcpOptions(await findCarriedTcp(name, reply.tcp)) : [];
     const { code, interrupted } = await withUserConfig(request, configFile, (config) =>
       runChild(carrier.ssh, argumentsOf(words, options, config, name)),
     );
     if (interrupted !== undefined && code === 255) throw new Interrupted(interrupted);
     return code;
   });
+}
+
+/** The address is the other side's word and becomes HostName: no control master is made, or taken, by that name. */
+function carriedTcpOptions(place: TcpPlace): string[] {
+  return ["-o", "ControlMaster=no", "-o", "ControlPath=none", ...tcpOptions(place)];
 }
 
 /** Each address may have a port of its own. */

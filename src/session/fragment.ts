@@ -5,6 +5,8 @@ import { checkCarrier } from "./carrier-name.ts";
 
 /** Minutes for which a certificate is used again without asking. */
 const FRESH_MINUTES = 10;
+/** Bytes. More than an answer has in it: whoever sends more fills no disk. */
+const LONGEST_REPLY = 20_000;
 
 export interface FragmentRequest {
   /** The host that ssh goes through. */
@@ -83,21 +85,31 @@ interface Words {
  * The script, $1 is the name. Without quotes: so IFS is empty (nothing is split) and globbing is off, and `%` is doubled
  * for ssh. A connection that logged in leaves NAME.ok behind (LocalCommand); whoever comes next within ten minutes takes
  * it away and asks nobody. One that failed (the job's id is used again, by another job) leaves none, and the next asks.
+ *
+ * What the host answers is good for this one name only. HostName, from which a user's ControlPath may be made (%h, %C), is
+ * the name as it was typed; HostKeyAlias is of the job that was asked for, and of the node, where one was named.
  */
 function scriptLines({ host, name, key, directory }: Words): string[] {
   const path = "/[A-Za-z0-9_./+@,:-][A-Za-z0-9_./+@,:-]*";
   const base64 = "[A-Za-z0-9+/=][A-Za-z0-9+/=]*";
   return [
-    "set -f; i=$IFS; IFS=; LC_ALL=C; export LC_ALL; umask 077; n=$1; p=; u=; s=; x=; c=; a=;",
+    "set -f; i=$IFS; IFS=; LC_ALL=C; export LC_ALL; umask 077; n=$1; p=; u=; s=; x=; c=; a=; h=;",
     // A tilde for ssh and for LocalCommand: a home with a blank in it would come apart there.
     `e=x~/${directory}/$n; e=\${e#x};`,
     "is() { expr x$1 : x$2$ >/dev/null; };",
     "is $n [A-Za-z0-9][A-Za-z0-9_.+-]* || exit 1;",
+    `k=${key.replace(/^~/, "$HOME")}; test -r $k.pub || { echo gangway: there is no $k.pub here: make a key by ssh-keygen -t ed25519 >&2; exit 1; };`,
+    // j is the job, the last label or an HTCondor id of two; o is the node before it, and any where none or a number is there.
+    `q=$(echo \${n%%.job.${name}} | tr A-Z a-z); j=\${q##*.}; o=\${q%%$j}; o=\${o%%.}; l=\${o##*.};`,
+    "is $l.$j [0-9][0-9]*[.][0-9][0-9]* || is $l.$j [0-9][0-9]*[.][0-9][0-9]*-[0-9][0-9]* &&",
+    `{ j=$l.$j; o=\${o%%$l}; o=\${o%%.}; }; is 0$o [0-9]* && o=*;`,
+    `no() { echo gangway: the answer of ${host} is $@ >&2; exit 1; };`,
     `d=$HOME/${directory}; f=$d/$n; mkdir -p $d || exit 1;`,
     // Whoever takes it may use it.
     `case x$(find $d/$n.conf -mmin -${FRESH_MINUTES} 2>/dev/null) in x) ;; *) rm $f.ok 2>/dev/null && exit 0;; esac;`,
     "t=$d/.new.$$; rm -rf $t; mkdir $t || exit 1; bye() { rm -rf $t; }; fin() { exit 1; }; trap bye EXIT; trap fin HUP INT TERM;",
-    `ssh -T -- ${host} gangway key authorize --kit \${n%%.${name}} <${key.replace(/^~/, "$HOME")}.pub >$t/reply || { rm -f $f.conf $f.ok $f-cert.pub $f.hosts; exit 1; };`,
+    `{ ssh -T -- ${host} gangway key authorize --kit \${n%%.${name}} <$k.pub || : >$t/failed; } | head -c ${LONGEST_REPLY} >$t/reply;`,
+    "test -e $t/failed && { rm -f $f.conf $f.ok $f-cert.pub $f.hosts; exit 1; };",
     "while IFS=$i read -r k v w r; do case $k in",
     `certificate) is $v [a-z0-9.@-]*-cert-v01@openssh.com && is $w ${base64} && c=1 && echo $v $w >$t/cert;;`,
     `authority) is $v ssh-ed25519 && is $w ${base64} && a=1 && echo @cert-authority * $v $w >$t/hosts;;`,
@@ -105,11 +117,15 @@ function scriptLines({ host, name, key, directory }: Words): string[] {
     "user) is $v [A-Za-z0-9_.][A-Za-z0-9_.@+-]* && u=$v;;",
     `socket) is $v ${path} && s=$v;;`,
     `connector) is $v ${path} && x=$v;;`,
+    // The job's host, where that is another one: the way goes on by ssh from there.
+    "through) is $v [A-Za-z0-9][A-Za-z0-9_.-]* && h=$v || no not understood;;",
     "esac; done <$t/reply;",
-    `case x$c-x$a-x$p-x$u-x$s-x$x in *x-*|*-x) echo gangway: the answer of ${host} is not understood >&2; exit 1;; esac;`,
-    "{ echo Host $n; echo HostName $p; echo HostKeyAlias $p; echo User $u; echo CertificateFile $e-cert.pub;",
+    // What is empty is a pattern `x`.
+    "case x in x$c|x$a|x$p|x$u|x$s|x$x) no not understood;; esac;",
+    "case $p in $o.$j.job) ;; *) no for another job;; esac;",
+    "{ echo Host $n; echo HostName $n; echo HostKeyAlias $p; echo User $u; echo CertificateFile $e-cert.pub;",
     "echo UserKnownHostsFile $e.hosts; echo LocalCommand touch $e.ok;",
-    `echo ProxyCommand ssh -T -- ${host} $x --stdio $s; } >$t/conf;`,
+    `echo ProxyCommand ssh -T -- ${host} \${h:+ssh -T -- $h} $x --stdio $s; } >$t/conf;`,
     "mv -f $t/cert $f-cert.pub && mv -f $t/hosts $f.hosts && mv -f $t/conf $f.conf",
   ];
 }

@@ -14,14 +14,19 @@ export interface KitReply {
   /** Paths on the node's host. */
   readonly socket: string;
   readonly connector: string;
+  /** The job's host, where it is another one that the asked one goes to by ssh. */
+  readonly through?: string;
   readonly tcp: readonly TcpPlace[];
 }
 
-const LONGEST = 64 * 1024;
+/** Bytes of a whole reply: more than one has in it. */
+export const LONGEST_REPLY = 20_000;
 const BASE64 = "[A-Za-z0-9+/]{40,16000}={0,2}";
 const CERTIFICATE = new RegExp(`^(ssh-ed25519-cert-v01@openssh\\.com ${BASE64})(?: .*)?$`);
 const AUTHORITY = new RegExp(`^(ssh-ed25519 ${BASE64})(?: .*)?$`);
 const USER = /^[A-Za-z0-9_.][A-Za-z0-9_.@+-]{0,254}$/;
+/** A host of a cluster, as ssh there is given it: no user, no port. */
+const HOST = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/;
 /** They become words of a ProxyCommand, here and in the other side's shell: nothing in them is special to any. */
 const PATH = /^\/[A-Za-z0-9_./+@,:-]{1,4000}$/;
 
@@ -32,7 +37,7 @@ const PATH = /^\/[A-Za-z0-9_./+@,:-]{1,4000}$/;
  * @throws JobError (exit status 76) that names the line that is not what it should be
  */
 export function parseKitReply(text: string): KitReply {
-  if (text.length > LONGEST) throw bad("it is too long");
+  if (text.length > LONGEST_REPLY) throw bad("it is too long");
   const values = new Map<string, string[]>();
   for (const line of text.split(/\r?\n/)) {
     const blank = line.indexOf(" ");
@@ -57,8 +62,26 @@ export function parseKitReply(text: string): KitReply {
     user: one("user", USER),
     socket: one("socket", PATH),
     connector: one("connector", PATH),
+    ...(values.has("through") ? { through: one("through", HOST) } : {}),
     tcp: (values.get("tcp") ?? []).map(tcpAddress),
   };
+}
+
+/** The other way round. */
+export function renderKitReply(reply: KitReply): string {
+  const { certificate, authority, principal, user, socket, connector, through, tcp } = reply;
+  const lines = [
+    `certificate ${certificate}`,
+    `authority ${authority}`,
+    // As it stands in the certificate.
+    `host ${principal.toLowerCase()}`,
+    `user ${user}`,
+    `socket ${socket}`,
+    `connector ${connector}`,
+    ...(through === undefined ? [] : [`through ${through}`]),
+    ...tcp.map(({ address, port }) => `tcp ${address} ${port}`),
+  ];
+  return `${lines.join("\n")}\n`;
 }
 
 function tcpAddress(text: string): TcpPlace {

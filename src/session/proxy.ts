@@ -1,12 +1,13 @@
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
-import { wordOf } from "./carrier.ts";
+import { readIndex } from "../job/index-entry.ts";
+import { jobHost } from "../udi/names.ts";
 import { checkCarrier } from "./carrier-name.ts";
 import { runChild } from "./child.ts";
 import { resolveJob, type Seeker } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";
-import { readingsOf } from "./target.ts";
+import { readingsOf, wordOf } from "./target.ts";
 import { findTcp, hasSocket, type TcpPlace, type Way } from "./ways.ts";
 
 const CONNECT_MS = 30_000;
@@ -47,6 +48,30 @@ export async function proxyTo({ seeker, host, way, via }: ProxyRequest): Promise
   // It asks the kernel who listens, which Node cannot.
   const connector = join(job.record.udiImage, "libexec/connector");
   return (await runChild(connector, ["--stdio", node.socket])).code;
+}
+
+/**
+ * Why plain ssh, which knows the index alone, does not know a name. Its fallback asks this before any host key is asked for:
+ * it has none of this job's.
+ *
+ * @returns the error for a job that runs
+ * @throws JobError that says why there is none
+ */
+export async function explainUnknown(seeker: Seeker, host: string): Promise<JobError> {
+  const found = await resolveJob(seeker, host);
+  const { job, node } = found.where === "here" ? { job: found.job.id, node: found.node.name } : found.reading;
+  const indexed = readIndex(seeker.places.user, seeker.places.home).some((entry) => entry.job === job);
+  const names = node === undefined ? jobHost({ job }) : `${jobHost({ job })}, ${jobHost({ job, node })}`;
+  const where = found.where === "here" ? "here" : `on ${found.host}`;
+  return indexed
+    ? new JobError(`job ${job} runs ${where}, and plain ssh does not know it by this name`, {
+        hint: `write it as it is in the index: ${names}`,
+        exitCode: STATUS.noSuchJob,
+      })
+    : new JobError(`job ${job} runs ${where}, but is not in the index of plain ssh`, {
+        hint: `gangway ssh-config --install enters it; gangway ssh ${job} needs no index`,
+        exitCode: STATUS.noSuchJob,
+      });
 }
 
 /** gangway there knows the way from there. */

@@ -1,12 +1,13 @@
 import { hostname } from "node:os";
 import { EngineError, JobError, STATUS } from "../config/errors.ts";
 import type { Places } from "../config/paths.ts";
+import { didYouMean } from "../config/suggest.ts";
 import type { EndedJob } from "../job/ended.ts";
 import { type IndexEntry, readIndex } from "../job/index-entry.ts";
 import type { JobSummary } from "../job/jobs.ts";
 import { type LocalJob, type LocalNode, localJob, localJobs, type RunningLocalJob } from "../job/local-jobs.ts";
 import { quoted } from "../udi/names.ts";
-import { chooseReading, type Reading, readingsOf } from "./target.ts";
+import { chooseReading, type Reading, readingsOf, wordOf } from "./target.ts";
 
 /** Whose jobs are looked for, and where. */
 export interface Seeker {
@@ -55,6 +56,13 @@ function lookUp({ places, bases }: Seeker, index: readonly IndexEntry[], reading
  */
 export async function resolveJob(seeker: Seeker, text: string): Promise<Found> {
   const readings = readingsOf(text);
+  const { cluster } = readings[0];
+  if (cluster !== undefined) {
+    throw new JobError(`clusters are names of your own ssh configuration: no cluster ${cluster} is known here`, {
+      hint: `leave .${cluster} out, or go through a host of that cluster: gangway ssh --via HOST ${wordOf(readings[0])}`,
+      exitCode: STATUS.noSuchJob,
+    });
+  }
   const index = readIndex(seeker.places.user, seeker.places.home);
   const hit = chooseReading(text, readings, (reading) => lookUp(seeker, index, reading));
   if (hit === undefined) throw await explainMissing(seeker, text, readings);
@@ -94,8 +102,18 @@ function ended(id: string, end: EndedJob | undefined): JobError | undefined {
   });
 }
 
+/** The ids of the user's jobs that this host knows of: its own, and those in the index. */
+export function jobsInReach({ places: { user, home }, bases }: Pick<Seeker, "places" | "bases">): string[] {
+  const indexed = readIndex(user, home).map(({ job }) => job);
+  return [...new Set([...localJobs(user, bases).map(({ id }) => id), ...indexed])];
+}
+
 /** Why no reading leads to a job that could be entered. */
-async function explainMissing(seeker: Seeker, text: string, readings: readonly Reading[]): Promise<JobError> {
+async function explainMissing(
+  seeker: Seeker,
+  text: string,
+  readings: readonly [Reading, ...Reading[]],
+): Promise<JobError> {
   const { uid } = seeker.places.user;
   const noNode = withoutNode(seeker, readings);
   if (noNode !== undefined) return noNode;
@@ -117,12 +135,12 @@ async function explainMissing(seeker: Seeker, text: string, readings: readonly R
       );
     }
   }
-  const { user, home } = seeker.places;
-  const indexed = readIndex(user, home).map(({ job }) => job);
-  const running = [...new Set([...localJobs(user, seeker.bases).map(({ id }) => id), ...indexed])];
-  const hint = running.length === 0 ? "none of yours runs on this host" : `yours: ${running.join(", ")}`;
+  const running = jobsInReach(seeker);
+  const slip = didYouMean(readings[0].job, running);
+  const yours = running.length === 0 ? "none of yours runs on this host" : `yours: ${running.join(", ")}`;
+  const hint = slip === undefined ? yours : `${slip} ${yours}`;
   const [only, another] = readings;
-  const job = another === undefined && only !== undefined ? only.job : text;
+  const job = another === undefined ? only.job : text;
   return new JobError(`there is no job ${quoted(job)}`, {
     hint: silent === undefined ? hint : `${hint}; the engine could not be asked (${silent})`,
     exitCode: STATUS.noSuchJob,

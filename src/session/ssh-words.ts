@@ -20,6 +20,8 @@ export interface SshWords {
   readonly configFile?: string;
   /** The job. Undefined only where ssh needs no host (-V, -Q). */
   readonly target?: string;
+  /** As whom, where the job was written as USER@JOB. */
+  readonly login?: string;
   /** What stands behind the job, to be joined by blanks. */
   readonly command: readonly string[];
   readonly autoRetry: boolean;
@@ -47,13 +49,18 @@ interface Reader {
 export function parseSshWords(words: readonly string[]): SshWords {
   const reader: Reader = { words, at: 0, options: [], plain: new Set(), values: new Map() };
   const terminated = readOptions(reader);
-  const target = words[reader.at];
+  const word = words[reader.at];
+  // As ssh: the last one ends the user's name, which may have others in it.
+  const at = word?.lastIndexOf("@") ?? -1;
+  const target = word?.slice(at + 1);
+  const login = at === -1 ? undefined : word?.slice(0, at);
   reader.at += 1;
   if (target !== undefined && !terminated) readOptions(reader);
   const value = (name: OwnWithArgument | "-F") => reader.values.get(name);
   const given = {
     configFile: value("-F"),
     target,
+    login,
     connect: value("--connect"),
     via: value("--via"),
     user: value("--user"),

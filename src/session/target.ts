@@ -60,6 +60,11 @@ export function readingsOf(text: string): readonly [Reading, ...Reading[]] {
   }
 }
 
+/** `JOB[.NODE]`, as `gangway key authorize --kit` takes it: in this order two numbers are no HTCondor id that was not meant. */
+export function wordOf({ job, node }: Reading): string {
+  return node === undefined ? job : `${job}.${node}`;
+}
+
 /** The whole as an id, then JOB.NODE and NODE.JOB for each dot. */
 function apart(text: string): Reading[] {
   const labels = text.split(".");

@@ -9,10 +9,11 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { GangwayError } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
-import { indexDirectory, writeIndexEntry } from "../job/index-entry.ts";
+import { indexDirectory, indexFiles, readIndex, writeIndexEntry } from "../job/index-entry.ts";
 import { localJobs } from "../job/local-jobs.ts";
 import { proxyWord } from "../udi/ssh-config.ts";
 import { installBlock, removeBlock } from "./user-config.ts";
@@ -50,7 +51,7 @@ export function renderIndexConfig(program: string): string {
     "Include ~/.gangway/ssh/jobs/*.conf",
     "# Names that no running job has: says why.",
     `Host "*.job" ${["'", "\\", "!"].map((character) => `"!*${character}*"`).join(" ")}`,
-    `  ProxyCommand ${proxyWord(program)} proxy '%h'`,
+    `  ProxyCommand ${proxyWord(program)} proxy --explain '%h'`,
     "  ProxyUseFdpass no",
     "  StrictHostKeyChecking yes",
     "  UserKnownHostsFile /dev/null",
@@ -90,7 +91,7 @@ export function install({ identity, home, bases, program }: Installation): strin
     if (jobs.length > 0) done.push(`these run already: ${jobs.map((job) => `${job}.job`).join(", ")}`);
     return done;
   } catch (error) {
-    if (isNew) removeIndex(home);
+    if (isNew) removeIndex(home, new Set());
     if (error instanceof GangwayError) throw error;
     throw new GangwayError(`${directory} cannot be made: ${error instanceof Error ? error.message : String(error)}`, {
       hint: "is there room, and may you write in your home directory?",
@@ -110,13 +111,13 @@ function readOnlyNote(path: string): string {
  *
  * @returns what was done, a line each
  */
-export function uninstall({ home }: Pick<Installation, "home">): string[] {
+export function uninstall({ identity, home }: Pick<Installation, "identity" | "home">): string[] {
   const user = join(home, ".ssh/config");
   const directory = directoryOf(home);
   const note = readOnlyNote(user);
   const done = removeBlock(user) ? [`took gangway's lines out of ${user}${note}`] : [];
   const madeSsh = lstatSync(join(directory, MADE_SSH), { throwIfNoEntry: false }) !== undefined;
-  if (removeIndex(home)) done.push(`removed ${directory}`);
+  if (removeIndex(home, entriesElsewhere(identity, home))) done.push(`removed ${directory}`);
   if (madeSsh) removeIfEmpty(join(home, ".ssh"));
   return done;
 }
@@ -149,15 +150,24 @@ function writeAnew(path: string, content: string): boolean {
   return isNew;
 }
 
-/** Only what is ours; the fragments' directories of other clusters lie beside it. */
-function removeIndex(home: string): boolean {
+/**
+ * The files of jobs that run on other hosts with the same home: only their launchers can write them again, and these remove them
+ * at the jobs' ends.
+ */
+function entriesElsewhere(identity: Identity, home: string): ReadonlySet<string> {
+  const elsewhere = readIndex(identity, home).filter(({ host }) => host !== hostname());
+  return new Set(elsewhere.flatMap(({ job }) => Object.values(indexFiles(home, job))));
+}
+
+/** Only what is ours, but for the files to keep; the fragments' directories of other clusters lie beside it. */
+function removeIndex(home: string, keep: ReadonlySet<string>): boolean {
   const directory = directoryOf(home);
   const index = indexDirectory(home);
   const there = lstatSync(directory, { throwIfNoEntry: false })?.isDirectory() === true;
   if (!there) return false;
   if (lstatSync(index, { throwIfNoEntry: false })?.isDirectory() === true) {
     for (const name of readdirSync(index).filter((entry) => /\.(?:conf|hosts|new)$/.test(entry))) {
-      rmSync(join(index, name), { force: true });
+      if (!keep.has(join(index, name))) rmSync(join(index, name), { force: true });
     }
     removeIfEmpty(index);
   }

@@ -29,7 +29,8 @@ beforeAll(async () => {
   // The laptop's owner may log in to the cluster's nodes, as everybody who has a key there.
   await runOn("laptop", ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", KEY]);
   writeFileSync(join(PLACE, "ssh/keys", USER.name), (await runOn("laptop", ["cat", `${KEY}.pub`])).stdout);
-  await home("laptop", `mkdir -m 700 .ssh; printf 'IdentityFile ${KEY}\\n' > .ssh/config`);
+  // Answers of an earlier run are good for ten minutes.
+  await home("laptop", `rm -rf .gangway; mkdir -p -m 700 .ssh; printf 'IdentityFile ${KEY}\\n' > .ssh/config`);
   await start();
 });
 
@@ -61,7 +62,7 @@ describe("from a laptop that has OpenSSH and nothing of ours", () => {
   beforeAll(async () => {
     const words = ["ssh", "n1", "gangway", "ssh-config", "--via", "n1", "--cluster", "hpc", "--identity", KEY];
     const fragment = await runOn("laptop", words);
-    expect(fragment).toMatchObject({ code: 0, stderr: "" });
+    expect(fragment.code).toBe(0);
     const { code } = await runOn("laptop", ["sh", "-c", "cat - .ssh/config > .ssh/new && mv .ssh/new .ssh/config"], {
       input: fragment.stdout,
     });
@@ -156,6 +157,65 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
       stdout: "node1\n",
       stderr: "",
     });
+  });
+
+  test("a laptop that reaches only the login node: by its agent, on to the job's host", async () => {
+    await runOn("n1", ["gangway", "ssh-config", "--install"]);
+    const words = ["ssh", "ctl", "gangway", "ssh-config", "--via", "ctl", "--identity", KEY];
+    const fragment = await runOn("laptop", words);
+    expect(fragment).toMatchObject({ code: 0 });
+    const config = `${fragment.stdout}IdentityFile ${KEY}\nForwardAgent yes\n`;
+    await runOn("laptop", ["sh", "-c", "cat > .ssh/config"], { input: config });
+    const enter = await runOn("laptop", agent(`ssh node2.${JOB}.job.ctl 'hostname; exit 6'`));
+    expect(enter).toMatchObject({ code: 6, stdout: "node2\n", stderr: "" });
+    const own = await runOn("laptop", agent(`gangway ssh --via ctl ${JOB} 'hostname; exit 5'`));
+    expect(own).toMatchObject({ code: 5, stdout: "node1\n", stderr: "" });
+  });
+
+  test("without ssh from the login node to the job's host the message says what to do", async () => {
+    const { code, stderr } = await runOn("laptop", ["gangway", "ssh", "--via", "ctl", JOB, "true"]);
+    expect(stderr).toMatch(/job 1234 runs on n1, where ctl asked in vain/);
+    expect(stderr).toMatch(/from ctl, `ssh n1 gangway ps` must work/);
+    expect(code).toBe(76);
+    // Nothing is in it: no key.
+    asRoot("laptop", ["rmdir", `${place}/gangway`]);
+  });
+
+  test("what is typed with a slip, or too much, is said so", async () => {
+    const enter = async (...words: string[]) => await runOn("n1", ["gangway", "ssh", ...words]);
+    expect(await enter(`${USER.name}@${JOB}`, "hostname")).toMatchObject({ code: 0, stdout: "node1\n" });
+    const cases = [
+      [64, /"root" cannot enter the job: only its own user, gangway-test, may/, `root@${JOB}`, "true"],
+      [68, /did you mean 1234\?/, "1243", "true"],
+      [68, /no cluster foo is known here/, `${JOB}.job.foo`, "true"],
+      [255, /Can't open user config file \/nofile/, "-F", "/nofile", JOB, "true"],
+      [64, /yours: 1234/],
+    ] as const;
+    for (const [code, said, ...words] of cases) {
+      const result = await enter(...words);
+      expect(result.stderr).toMatch(said);
+      expect(result.code).toBe(code);
+    }
+  });
+
+  test("what is undone on one host keeps the entries of other hosts' jobs; a job that is not in the index is said to be so", async () => {
+    const jobs = `${USER.home}/.gangway/ssh/jobs`;
+    expect((await runOn("ctl", ["gangway", "ssh-config", "--uninstall"])).code).toBe(0);
+    expect((await runOn("ctl", ["ls", jobs])).stdout).toContain(`${JOB}.conf\n${JOB}.hosts\n`);
+    await runOn("ctl", ["gangway", "ssh-config", "--install"]);
+    expect(await runOn("n1", ["ssh", `${JOB}.job`, "hostname"])).toMatchObject({ code: 0, stdout: "node1\n" });
+    await runOn("n1", ["rm", `${jobs}/${JOB}.conf`]);
+    const { code, stderr } = await runOn("n1", ["ssh", `${JOB}.job`, "hostname"]);
+    expect(code).toBe(255);
+    expect(stderr).toContain("job 1234 runs here, but is not in the index of plain ssh");
+    expect(stderr).not.toContain("host key");
+    await runOn("n1", ["gangway", "ssh-config", "--install"]);
+  });
+
+  test("that a key of the fragment is not here is a note", async () => {
+    const lines = await runOn("n1", ["gangway", "ssh-config", "--via", "n1", "--identity", "~/nokey"]);
+    expect(lines.code).toBe(0);
+    expect(lines.stderr).toContain("there is no ~/nokey.pub on this machine");
   });
 
   test("an interrupted session leaves no key", async () => {

@@ -78,6 +78,12 @@ describe("the index in the user's home", () => {
     expect(readdirSync(home)).toEqual([]);
   });
 
+  it("knows a node by its number, too, where the name has one reading", () => {
+    makeIndex();
+    writeIndexEntry(me, home, job("lap"));
+    expect(settings(indexFiles(home, "lap").conf, "0.lap.job")).toContain("\nhostkeyalias node1.lap.job\n");
+  });
+
   it("has an entry for a running job: ssh reads how to reach it, we read where it is", () => {
     makeIndex();
     expect(writeIndexEntry(me, home, job("7"))).toBe(true);
@@ -88,6 +94,7 @@ describe("the index in the user's home", () => {
       expect(read).toContain("proxycommand /opt/udiImage/libexec/connector /run/user/1/gangway/7/0/ssh\n");
       expect(read).toContain(hosts);
     }
+    expect(settings(conf, "0.7.job")).not.toContain("node1.7.job");
     expect(settings(conf, "8.job")).not.toContain("connector");
     expect(readFileSync(hosts, "utf8")).toBe(`@cert-authority * ${authority.split(" ").slice(0, 2).join(" ")}\n`);
     expect(readIndex(me, home)).toMatchObject([

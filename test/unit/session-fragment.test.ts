@@ -42,7 +42,7 @@ describe("the fallback for names that no job has", () => {
   const config = renderIndexConfig("/opt/gang way/it's/bin/gangway");
 
   it("is for names of jobs alone", () => {
-    expect(settingsOf(config, "gone.job").out).toMatch(/^proxycommand .*gangway' proxy '%h'$/m);
+    expect(settingsOf(config, "gone.job").out).toMatch(/^proxycommand .*gangway' proxy --explain '%h'$/m);
     for (const host of ["example.org", "job", "job.example.org", "gone.jobs", "10.0.0.1"]) {
       expect(settingsOf(config, host)).toEqual(settingsOf("", host));
     }
@@ -112,6 +112,8 @@ describe("what the other side answers", () => {
     tcp: "10.0.0.7 22",
   };
 
+  const { host: _host, ...others } = good;
+
   /** A host that answers so: `ssh` in PATH is a program that prints it. */
   function configFor(answer: Readonly<Record<string, string>>, name: string): string {
     const bin = join(place, `bin-${name}`);
@@ -124,7 +126,7 @@ describe("what the other side answers", () => {
     const config = renderFragment({ via: "login" }).replace("Include ~/", `Include ${place}/`);
     const real = execFileSync("sh", ["-c", "command -v ssh"], { encoding: "utf8" }).trim();
     const file = join(place, `config-${name}`);
-    writeFileSync(file, config.replaceAll("<$HOME", `<${place}`));
+    writeFileSync(file, config);
     const env = { HOME: place, PATH: `${bin}:${process.env.PATH}` };
     return spawnSync(real, ["-F", file, "-G", `${name}.job.login`], { encoding: "utf8", env, cwd: place }).stdout;
   }
@@ -133,20 +135,73 @@ describe("what the other side answers", () => {
     const out = configFor(good, "7");
     expect(out).toContain("proxycommand ssh -T -- login /opt/connector --stdio /run/user/7/gangway/7/0/ssh\n");
     expect(out).toContain("hostkeyalias node1.7.job\n");
+    // What a ControlPath may be made of is the name that was typed, of this job and this cluster alone.
+    expect(out).toContain("\nhostname 7.job.login\n");
     expect(out).toContain("user alice\n");
     expect(out).toContain("stricthostkeychecking true\n");
   });
 
   it.each([
-    ["a", { ...good, socket: "/x;touch pwned" }],
-    ["b", { ...good, connector: "/x $(touch pwned)" }],
-    ["c", { ...good, user: "x\nProxyCommand touch pwned" }],
-    ["d", { ...good, host: "*" }],
-    ["e", { ...good, authority: `ssh-ed25519 ${KEY};` }],
-    ["f", { ...good, certificate: `ssh-ed25519 ${KEY}` }],
+    ["a job of the same user's name", "8", { host: "linux-1.8.job", user: "felix" }],
+    ["paths with x-", "9", { host: "x-.9.job", socket: "/x-/x-x/-x", connector: "/opt/x-y/x-" }],
+    ["a node by its number", "1.lap", { host: "node2.lap.job" }],
+    ["a node by its name", "n1.site.lap", { host: "N1.site.Lap.job" }],
+    ["a job of HTCondor's", "32.0", { host: "slot1.32.0.job" }],
+    ["a second launch there", "node1.32.0-2", { host: "node1.32.0-2.job" }],
+    ["a node of a job of two numbers", "1.32.0", { host: "slot2.32.0.job" }],
+  ])("is good for %s", (_what, name, words) => {
+    expect(configFor({ ...good, ...words }, name)).toContain(`hostkeyalias ${(words.host ?? "").toLowerCase()}\n`);
+  });
+
+  it("may lead through a further host", () => {
+    const out = configFor({ ...good, host: "node1.12.job", through: "n1.site" }, "12");
+    expect(out).toContain("proxycommand ssh -T -- login ssh -T -- n1.site /opt/connector --stdio /run/");
+  });
+
+  it("says what to do where there is no public key", () => {
+    const file = join(place, "config");
+    writeFileSync(file, renderFragment({ via: "login", identity: "~/.ssh/no-key" }));
+    const env = { PATH: process.env.PATH ?? "", HOME: place };
+    const { stderr } = spawnSync("ssh", ["-F", file, "-G", "7.job.login"], { encoding: "utf8", env });
+    expect(stderr).toContain(`there is no ${place}/.ssh/no-key.pub here: make a key by ssh-keygen -t ed25519\n`);
+  });
+
+  it.each(["-oProxyCommand=x", "me@n1", "a;b", "$(id)", ""])("does not lead through %j", (through) => {
+    const out = configFor({ ...good, host: "node1.13.job", through }, "13");
+    expect(out).toContain("this job cannot be reached");
+  });
+
+  it.each([
+    ["7", "prod.example.org"],
+    ["7", "node1.8.job"],
+    ["7", "7.job"],
+    ["7", "node1.7.job.prod"],
+    ["7", "node1.17.job"],
+    ["node2.7", "node1.7.job"],
+    ["32.0", "slot1.0.job"],
+  ])("for %s is not believed when it is of %s", (name, host) => {
+    const out = configFor({ ...good, host }, name);
+    expect(out).toContain("this job cannot be reached");
+    expect(out).not.toContain(`hostkeyalias ${host}\n`);
+  });
+
+  it("is read no further than an answer can be long", () => {
+    configFor({ ...good, more: "x".repeat(1_000_000) }, "10");
+    const files = execFileSync("find", [join(place, ".gangway"), "-size", "+40k"], { encoding: "utf8" });
+    expect(files).toBe("");
+    expect(configFor({ more: "x".repeat(1_000_000), ...good }, "11")).toContain("this job cannot be reached");
+  });
+
+  it.each([
+    ["a", { ...others, socket: "/x;touch pwned" }],
+    ["b", { ...others, connector: "/x $(touch pwned)" }],
+    ["c", { ...others, user: "x\nProxyCommand touch pwned" }],
+    ["d", { ...others, host: "*" }],
+    ["e", { ...others, authority: `ssh-ed25519 ${KEY};` }],
+    ["f", { ...others, certificate: `ssh-ed25519 ${KEY}` }],
     ["g", { user: "alice" }],
-  ])("is not believed (%s)", (name, answer) => {
-    const out = configFor(answer, name);
+  ])("is not believed (%s)", (name, { host = `node1.${name}.job`, ...answer }: Partial<typeof good>) => {
+    const out = configFor({ ...answer, host }, name);
     expect(existsSync(join(place, "pwned"))).toBe(false);
     if (name === "b" || name === "c") {
       // What stands behind a word that is whole is passed over.

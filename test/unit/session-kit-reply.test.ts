@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { STATUS } from "../../src/config/errors.ts";
-import { parseKitReply } from "../../src/session/kit-reply.ts";
+import { parseKitReply, renderKitReply } from "../../src/session/kit-reply.ts";
 
 const KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIB1dvT9nCzYxbMvLqZ1xq2E0Y3o0eP5Y3m5XzVvYw1aB";
 const LINES = [
@@ -36,6 +36,14 @@ describe("the reply of key authorize --kit", () => {
     });
   });
 
+  it("says through which further host the way goes, where there is one", () => {
+    const text = `${LINES.join("\n")}\nthrough n1.site-2\n`;
+    const read = parseKitReply(text);
+    expect(read.through).toBe("n1.site-2");
+    expect(parseKitReply(renderKitReply(read))).toEqual(read);
+    expect(parseKitReply(`${LINES.join("\n")}\n`)).not.toHaveProperty("through");
+  });
+
   it.each(["certificate", "authority", "host", "user", "socket", "connector"])("needs one line %s", (keyword) => {
     const wrong: unknown = expect.objectContaining({ exitCode: STATUS.unreachable });
     expect(() => parseKitReply(reply(keyword, undefined))).toThrow(wrong);
@@ -65,18 +73,24 @@ describe("the reply of key authorize --kit", () => {
     "tcp 10.0.0.7 65536",
     "tcp -x 22",
     "tcp a;b 22",
+    "through -oProxyCommand=x",
+    "through a b",
+    "through a;b",
+    "through me@a",
+    "through $(id)",
+    "through ",
   ])("%j is refused", (line) => {
     const keyword = line.slice(0, line.indexOf(" "));
     expect(() => parseKitReply(reply(keyword, line))).toThrow(/answer is not understood/);
   });
 
   it("nothing of it is special to a shell or to ssh_config, whatever the other side says", () => {
-    const keyword = fc.constantFrom("host", "user", "socket", "connector");
+    const keyword = fc.constantFrom("host", "user", "socket", "connector", "through");
     fc.assert(
       fc.property(keyword, fc.string({ unit: "binary", maxLength: 40 }), (which, text) => {
         try {
-          const { principal, user, socket, connector } = parseKitReply(reply(which, `${which} ${text}`));
-          expect(`${principal}${user}${socket}${connector}`).toMatch(/^[A-Za-z0-9_./+@,:-]+$/);
+          const { principal, user, socket, connector, through = "" } = parseKitReply(reply(which, `${which} ${text}`));
+          expect(`${principal}${user}${socket}${connector}${through}`).toMatch(/^[A-Za-z0-9_./+@,:-]+$/);
         } catch (error) {
           expect(error).toMatchObject({ exitCode: STATUS.unreachable });
         }
