@@ -108,7 +108,7 @@ describe("the command line", () => {
     [["key", "authorize", "x", "--fro", "8h"], "unknown option '--fro'", "--for"],
     [["proxy"], "missing required argument 'host'", "gangway proxy --help"],
     [["proxy", "--conect", "tcp", "x"], "unknown option '--conect'", "--connect"],
-    [["ssh"], "which job?", "gangway ps"],
+    [["ssh"], "which job?", "gangway ssh [SSH OPTION…] JOB"],
     [["ssh", "--user", "root", "x"], "only root can act for another user", "leave it out"],
     [["ssh-config", "--instal"], "unknown option '--instal'", "--install"],
     [["ssh-config", "extra"], "too many arguments", "gangway ssh-config --help"],
