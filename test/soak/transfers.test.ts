@@ -39,7 +39,10 @@ async function census(client: Client): Promise<Census> {
   );
   const [init = 0, initFiles = 0, processes = 0] = stdout.trim().split("\n").map(Number);
   const launcher = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${job.pid}/status`, "utf8"))?.[1] ?? "0";
-  const files = readdirSync(job.directory, { recursive: true }).length;
+  // Logs that have grown to their limit begin anew, once.
+  const files = readdirSync(job.directory, { recursive: true }).filter(
+    (name) => !String(name).endsWith(".log.1"),
+  ).length;
   return {
     memory: [init, Number(launcher)],
     counts: [initFiles, processes, readdirSync(`/proc/${job.pid}/fd`).length, files],
