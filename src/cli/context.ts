@@ -79,6 +79,15 @@ export function ownerOf(user: string | undefined): Owner {
   return { account, identity, places: { user: identity, home: account.home, env: process.env } };
 }
 
+/** What a session needs to know where root enters a job that is another user's; nothing where it is the caller's own. */
+export function foreignTo(
+  { account, identity }: Owner,
+  udiImage: () => string,
+): { foreign: { name: string; identity: Identity; udiImage: string } } | Record<string, never> {
+  if (account.uid === process.getuid?.()) return {};
+  return { foreign: { name: account.name, identity, udiImage: udiImage() } };
+}
+
 /** The uid whose jobs a command deals with: root, naming nobody, sees everybody's. */
 export function visibleUid(user: string | undefined): number | undefined {
   if (user !== undefined) return ownerOf(user).account.uid;

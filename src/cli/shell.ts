@@ -1,9 +1,21 @@
+import { dirname, join } from "node:path";
 import { Command } from "commander";
 import { JobError } from "../config/errors.ts";
 import { directoryOfJob, findJob, listJobs, nodeNamed } from "../job/jobs.ts";
+import { runningLocalJob } from "../job/local-jobs.ts";
+import { FOREIGN_SPAWN, withForeignKit } from "../session/foreign-kit.ts";
 import { runSession } from "../session/ssh-client.ts";
 import { parseTarget } from "../session/target.ts";
-import { addSettings, configure, givenSettings, ownerOf, udiImageOf, visibleUid, withEngine } from "./context.ts";
+import {
+  addSettings,
+  configure,
+  foreignTo,
+  givenSettings,
+  ownerOf,
+  udiImageOf,
+  visibleUid,
+  withEngine,
+} from "./context.ts";
 
 export function command(): Command {
   const shell = new Command("gangway shell")
@@ -37,20 +49,24 @@ async function enter(self: Command): Promise<number> {
   const { target, command } = splitWords(self);
   const config = await configure(givenSettings(self));
   const uid = visibleUid(options.user);
-  const { directory, host, jobUid } = await withEngine(config, async (engine) => {
+  const { directory, job, node, jobUid } = await withEngine(config, async (engine) => {
     const jobs = await listJobs(engine, uid);
     const wanted = parseTarget(
       target,
       jobs.map((job) => job.job),
     );
-    const job = await findJob(engine, uid, wanted.job);
-    const host = `${nodeNamed(job, wanted.node).name}.${job.job}.job`;
-    return { directory: directoryOfJob(job), host, jobUid: job.uid };
+    const found = await findJob(engine, uid, wanted.job);
+    const { name } = nodeNamed(found, wanted.node);
+    return { directory: directoryOfJob(found), job: found.job, node: name, jobUid: found.uid };
   });
   const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   const tty = self.getOptionValueSource("tty") === "cli" ? options.tty === true : terminal;
-  const own = jobUid === process.getuid?.();
-  const user = own ? undefined : ownerOf(String(jobUid)).account;
-  const request = { directory, host, udiImage: udiImageOf(config), command, tty };
-  return await runSession(user === undefined ? request : { ...request, user });
+  const udiImage = udiImageOf(config);
+  const request = { host: `${node}.${job}.job`, udiImage, command, tty };
+  const owner = ownerOf(String(jobUid));
+  const { foreign } = foreignTo(owner, () => udiImage);
+  if (foreign === undefined) return await runSession({ ...request, config: join(directory, "kit/ssh_config") });
+  const local = runningLocalJob(owner.identity, [dirname(directory)], job);
+  if (local === undefined) throw new JobError(`the private directory of job ${job} is gone`);
+  return await withForeignKit(foreign, local, (kit) => runSession({ ...request, config: kit }, FOREIGN_SPAWN));
 }

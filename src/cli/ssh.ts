@@ -7,7 +7,7 @@ import { sshProgram } from "../session/ssh-client.ts";
 import { parseSshWords, type SshWords } from "../session/ssh-words.ts";
 import { untilItRuns } from "../session/wait-for-job.ts";
 import { parseWay } from "../session/ways.ts";
-import { configure, ownerOf } from "./context.ts";
+import { configure, foreignTo, ownerOf, udiImageOf } from "./context.ts";
 import { print } from "./output.ts";
 import { seekerOf } from "./reach.ts";
 import { printable } from "./table.ts";
@@ -54,7 +54,7 @@ async function requestOf(words: SshWords, target: string): Promise<EnterRequest>
     target,
     way,
     runDirectory: config.values.runDirectory,
-    ...(owner.account.uid === process.getuid?.() ? {} : { user: owner.account }),
+    ...foreignTo(owner, () => udiImageOf(config)),
   };
 }
 

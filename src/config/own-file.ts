@@ -42,10 +42,14 @@ export function withOwnFile<T>(
   }
 }
 
-/** The text of a user's own file. */
-export function readOwnFile(path: string, uid: number | undefined): string {
+/**
+ * The text of a user's own file.
+ *
+ * @param largest bytes; a longer one is refused
+ */
+export function readOwnFile(path: string, uid: number | undefined, largest = LARGEST): string {
   return withOwnFile(path, uid, constants.O_RDONLY, (descriptor) => {
-    if (fstatSync(descriptor).size > LARGEST) throw new GangwayError(`${path} is not used: it is too large`);
+    if (fstatSync(descriptor).size > largest) throw new GangwayError(`${path} is not used: it is too large`);
     return readFileSync(descriptor, "utf8");
   });
 }

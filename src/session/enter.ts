@@ -1,14 +1,14 @@
 import { accessSync, constants, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
-import type { Account } from "../udi/accounts.ts";
 import { quoted } from "../udi/names.ts";
 import { configPath } from "../udi/ssh-config.ts";
 import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import { Interrupted, runChild } from "./child.ts";
+import { FOREIGN_SPAWN, type Foreign, withForeignKit } from "./foreign-kit.ts";
 import { withPrivateDirectory } from "./private-directory.ts";
 import { type Found, resolveJob, type Seeker } from "./resolve.ts";
-import { asAccount, sshProgram } from "./ssh-client.ts";
+import { sshProgram } from "./ssh-client.ts";
 import type { SshWords } from "./ssh-words.ts";
 import { type Reading, readingsOf } from "./target.ts";
 import { findTcp, hasSocket, readBanner, type TcpPlace, tcpSettings, type Way } from "./ways.ts";
@@ -24,8 +24,8 @@ export interface EnterRequest {
   readonly way: Way | undefined;
   /** The setting runDirectory. */
   readonly runDirectory: string | undefined;
-  /** Where root enters another user's job: ssh runs as that user. */
-  readonly user?: Account;
+  /** Where root enters another user's job. */
+  readonly foreign?: Foreign;
 }
 
 /**
@@ -65,7 +65,7 @@ function checkLogin({ words: { login }, target }: EnterRequest, user: string): v
 async function enterHere(request: EnterRequest, found: Extract<Found, { where: "here" }>): Promise<number> {
   const { job, node } = found;
   const { words } = request;
-  checkLogin(request, job.record.user);
+  checkLogin(request, (request.foreign ?? { name: job.record.user }).name);
   if (request.way === "ssh") {
     throw new UsageError("--connect ssh needs a host to go through: the job runs on this one", {
       hint: "add --via HOST, or leave --connect out",
@@ -74,13 +74,18 @@ async function enterHere(request: EnterRequest, found: Extract<Found, { where: "
   }
   const socket = request.way === "socket" || (request.way === undefined && hasSocket(node.socket));
   const way = socket ? [] : tcpOptions(await findTcp(node));
-  const kit = join(job.directory, "kit/ssh_config");
-  const program = sshProgram(job.record.udiImage);
+  const { foreign } = request;
+  // What the job's record says of programs is its user's word: root executes its own.
+  const program = sshProgram((foreign ?? job.record).udiImage);
+  const spawning = foreign === undefined ? {} : FOREIGN_SPAWN;
   const run = async (config: string) => {
     const argv = argumentsOf(words, way, config, node.principal);
-    return await runChild(program, argv, { stdio: "inherit", ...asAccount(request.user) });
+    return await runChild(program, argv, { stdio: "inherit", ...spawning });
   };
-  const { code, interrupted } = await withUserConfig(request, kit, run);
+  const { code, interrupted } =
+    foreign === undefined
+      ? await withUserConfig(request, join(job.directory, "kit/ssh_config"), run)
+      : await withForeignKit(foreign, job, (kit, directory) => run(besideUserConfig(request, kit, directory)));
   if (code === 255 && interrupted === undefined) await explainFailure(request, found);
   return code;
 }
@@ -96,20 +101,33 @@ function argumentsOf({ options, command }: SshWords, way: readonly string[], con
 
 /** `-F FILE` of the user's: read behind ours, so that it can add to it, and not turn it elsewhere. */
 async function withUserConfig<T>(
-  { words, seeker, runDirectory }: EnterRequest,
+  request: EnterRequest,
   ours: string,
   work: (config: string) => Promise<T>,
 ): Promise<T> {
-  const theirs = words.configFile;
-  if (theirs === undefined || theirs === "none") return await work(ours);
+  if (!hasUserConfig(request)) return await work(ours);
+  const { seeker, runDirectory } = request;
+  return await withPrivateDirectory(
+    seeker.places,
+    runDirectory,
+    async (directory) => await work(besideUserConfig(request, ours, directory)),
+  );
+}
+
+function hasUserConfig({ words: { configFile } }: EnterRequest): boolean {
+  return configFile !== undefined && configFile !== "none";
+}
+
+/** @returns the file to give to ssh: ours alone, or one in the private directory that includes both */
+function besideUserConfig(request: EnterRequest, ours: string, directory: string): string {
+  const theirs = request.words.configFile;
+  if (theirs === undefined || !hasUserConfig(request)) return ours;
   // An Include passes over what cannot be read; with -F ssh itself complains of it, and ends.
-  if (!isReadable(resolve(theirs))) return await work(resolve(theirs));
-  return await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
-    const both = join(directory, "with_user_config");
-    const lines = [ours, resolve(theirs)].map((file) => `Include ${configPath(file)}\n`);
-    writeFileSync(both, lines.join(""), { flag: "wx", mode: 0o600 });
-    return await work(both);
-  });
+  if (!isReadable(resolve(theirs))) return resolve(theirs);
+  const both = join(directory, "with_user_config");
+  const lines = [ours, resolve(theirs)].map((file) => `Include ${configPath(file)}\n`);
+  writeFileSync(both, lines.join(""), { flag: "wx", mode: 0o600 });
+  return both;
 }
 
 function isReadable(path: string): boolean {
@@ -144,7 +162,7 @@ async function explainFailure(
 /** Through ssh to the host on which the job's node runs. */
 async function enterThrough(request: EnterRequest, host: string, reading: Reading): Promise<number> {
   const { seeker, words, way, runDirectory } = request;
-  if (request.user !== undefined) {
+  if (request.foreign !== undefined) {
     throw new UsageError("root enters other users' jobs on their own host only", {
       hint: `log in to ${host} as the job's user`,
       exitCode: STATUS.usage,

@@ -2,24 +2,18 @@ import type { SpawnOptions } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import { JobError } from "../config/errors.ts";
-import type { Account } from "../udi/accounts.ts";
 import { runChild } from "./child.ts";
 
 /** A session into a job's container on this node, by its access kit. */
 export interface SessionRequest {
-  /** The job's directory on the host. */
-  readonly directory: string;
-  /** The name the kit's ssh_config has for the node. */
+  /** The ssh_config: the kit's, or what root made of it. */
+  readonly config: string;
+  /** The name it has for the node. */
   readonly host: string;
   readonly udiImage: string;
   /** Empty: a login shell. */
   readonly command: readonly string[];
   readonly tty: boolean;
-  /**
-   * The job's user, where root enters another user's job: then ssh runs as that user, since its configuration and keys are
-   * that user's, and could have root execute anything.
-   */
-  readonly user?: Account;
 }
 
 /** A word for a POSIX shell, whatever is in it. */
@@ -53,45 +47,29 @@ export function sshProgram(udiImage: string): string {
   return join(udiImage, "bin/ssh");
 }
 
-/** What spawn(2) needs to run as another user, with nothing of root's environment. */
-export function asAccount(user: Account | undefined): SpawnOptions {
-  if (user === undefined) return {};
-  const { uid, gid, name, home } = user;
-  const env = { PATH: "/usr/bin:/bin", HOME: home, USER: name, LOGNAME: name, TERM: process.env.TERM ?? "dumb" };
-  return { uid, gid, env, cwd: "/" };
-}
-
 export function sshArguments(request: SessionRequest): string[] {
   const terminal = request.tty ? ["-t"] : request.command.length > 0 ? ["-T"] : [];
   // A session is quiet but for errors: ssh would tell with -t that the connection is closed.
   const quiet = ["-o", "LogLevel=ERROR"];
   const words = shellCommand(request.command);
-  return [
-    "-F",
-    join(request.directory, "kit/ssh_config"),
-    ...quiet,
-    ...terminal,
-    "--",
-    request.host,
-    ...(words === "" ? [] : [words]),
-  ];
+  return ["-F", request.config, ...quiet, ...terminal, "--", request.host, ...(words === "" ? [] : [words])];
 }
 
 /**
  * Runs a session with this process's own standard streams.
  *
+ * @param env of ssh, where it is not this process's
  * @returns its exit code; 255 when ssh itself failed
  */
-export async function runSession(request: SessionRequest): Promise<number> {
-  const config = join(request.directory, "kit/ssh_config");
+export async function runSession(request: SessionRequest, env: SpawnOptions = {}): Promise<number> {
   try {
-    accessSync(config, constants.R_OK);
+    accessSync(request.config, constants.R_OK);
   } catch (error) {
     throw new JobError("the job cannot be entered (yet): it has no access kit", {
       hint: "it is still being launched, is another user's, or was started with --no-sshd",
       cause: error,
     });
   }
-  const options: SpawnOptions = { stdio: "inherit", ...asAccount(request.user) };
+  const options: SpawnOptions = { stdio: "inherit", ...env };
   return (await runChild(sshProgram(request.udiImage), sshArguments(request), options)).code;
 }

@@ -87,7 +87,18 @@ export interface KitConfigOptions {
   readonly knownHosts: string;
   /** Every ssh that will read it is 9.2 or later, where `~C` does nothing unless it is asked for. */
   readonly escapeCommandline?: boolean;
+  /**
+   * The uid that listens, where it is root who goes into another user's job: then nothing of root's is lent to the job by
+   * default, and nobody is asked for a passphrase, since the key is that user's file.
+   */
+  readonly owner?: number;
 }
+
+const FOR_ROOT: readonly (readonly [string, string])[] = [
+  ["BatchMode", "yes"],
+  ["ForwardAgent", "no"],
+  ["ForwardX11", "no"],
+];
 
 /**
  * The access kit's ssh_config for the host on which the nodes' containers run: by the unix socket, without a network.
@@ -100,13 +111,15 @@ export interface KitConfigOptions {
  * @throws GangwayError if a name or path cannot stand in the file
  */
 export function renderKitConfig(options: KitConfigOptions): string {
+  const { owner } = options;
+  const whose = owner === undefined ? "" : ` --owner ${owner}`;
   const blocks = options.nodes.map(({ names, principal, socket, port }) => {
     checkHost(principal);
     // `Host` compares letter by letter; people type small ones.
     const hosts = new Set(names.flatMap((name) => [checkHost(name), name.toLowerCase()]));
     if (hosts.size === 0) throw new GangwayError(`${principal} has no name to be reached by`);
     return block(`Host ${[...hosts].join(" ")}`, [
-      ["ProxyCommand", `${proxyWord(options.connector)} ${proxyWord(socket)}`],
+      ["ProxyCommand", `${proxyWord(options.connector)}${whose} ${proxyWord(socket)}`],
       ["ProxyUseFdpass", "yes"],
       // A frozen node takes the connection and says nothing; without this ssh would wait for ever. It stands before what the
       // user's file says, so it is ample; the command line stands before it. Nobody types a password on this way.
@@ -117,6 +130,7 @@ export function renderKitConfig(options: KitConfigOptions): string {
       ["KexAlgorithms", "-sntrup761*"],
       ...clientDirectives({ ...options, principal }),
       ...(options.escapeCommandline === true ? [["EnableEscapeCommandline", "yes"] as const] : []),
+      ...(owner === undefined ? [] : FOR_ROOT),
     ]);
   });
   return ["# Made by gangway: how to reach this job from this host. Gone when the job is.\n", ...blocks].join("\n");

@@ -1,9 +1,20 @@
 import { execFile } from "node:child_process";
-import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { DOCKER, environmentOf, GANGWAY, gangway, IMAGES, inDirectory, OTHER, run, USER } from "./harness.ts";
+import {
+  DOCKER,
+  environmentOf,
+  eventually,
+  GANGWAY,
+  gangway,
+  IMAGES,
+  inDirectory,
+  OTHER,
+  run,
+  USER,
+} from "./harness.ts";
 import { HeldJob } from "./held.ts";
 
 const execute = promisify(execFile);
@@ -49,23 +60,65 @@ describe("an image", () => {
   });
 });
 
+/** Pids of this host's ssh clients that go to a job. */
+async function sshProcessesOf(job: string): Promise<string[]> {
+  const { stdout } = await execute("ps", ["-eo", "pid=,args="]);
+  const lines = stdout.split("\n").filter((line) => /^ *\d+ \S*ssh -F /.test(line) && line.includes(`.${job}.job`));
+  return lines.map((line) => line.trim().split(" ", 1)[0] ?? "");
+}
+
 describe("root, in a user's job", () => {
   const env = { ...environmentOf({}), HOME: "/root", USER: "root" };
 
-  test("does as that user what the user's files say", async () => {
+  const base = { ...env, GANGWAY_RUN_DIRECTORY: join(USER.runtime, "gangway") };
+  const asRoot = async (words: readonly string[]) => await execute(GANGWAY, [...words], { env: base });
+
+  test("executes nothing that the user's files say, and is nobody else on its terminal", async () => {
     const job = await HeldJob.start();
+    const kit = join(USER.runtime, "gangway", job.id, "kit");
     try {
       await inDirectory(async (directory) => {
         const evidence = join(directory, "who");
-        const config = join(USER.runtime, "gangway", job.id, "kit/ssh_config");
-        const kit = readFileSync(config, "utf8");
-        chmodSync(config, 0o644);
-        writeFileSync(config, `Match exec "id -u >> ${evidence}"\n${kit}`);
-        const base = { ...env, GANGWAY_RUN_DIRECTORY: join(USER.runtime, "gangway") };
-        const { stdout } = await execute(GANGWAY, ["shell", job.id, "--", "id", "-u"], { env: base });
-        expect(stdout).toBe(`${USER.uid}\n`);
-        expect(new Set(readFileSync(evidence, "utf8").trim().split("\n"))).toEqual(new Set([String(USER.uid)]));
+        const config = join(kit, "ssh_config");
+        const trap = `Match exec "id -u >> ${evidence}"\nHost *\n  ProxyCommand id -u >> ${evidence}\n`;
+        writeFileSync(config, `${trap}${readFileSync(config, "utf8")}`);
+        // The record is the user's word, too: no program of it is root's.
+        const record = join(kit, "../job.json");
+        const text = readFileSync(record, "utf8");
+        writeFileSync(record, text.replace(/"udiImage":"[^"]*"/, `"udiImage":"${directory}"`));
+        const who = ["id", "-u"];
+        expect((await asRoot(["shell", job.id, "--", ...who])).stdout).toBe(`${USER.uid}\n`);
+        expect((await asRoot(["ssh", "--user", USER.name, job.id, ...who])).stdout).toBe(`${USER.uid}\n`);
+        expect(existsSync(evidence)).toBe(false);
       });
+      const session = execute(GANGWAY, ["shell", job.id, "--", "sleep", "2"], { env: base });
+      await eventually("ssh runs", 10, async () => (await sshProcessesOf(job.id)).length > 0);
+      const owners = (await sshProcessesOf(job.id)).map((pid) => statSync(`/proc/${pid}`).uid);
+      expect(new Set(owners)).toEqual(new Set([0]));
+      await session;
+    } finally {
+      await job.end();
+    }
+  });
+
+  test("takes for the kit's key and certificate nothing but what they are", async () => {
+    const job = await HeldJob.start();
+    const kit = join(USER.runtime, "gangway", job.id, "kit");
+    try {
+      for (const name of ["id_ed25519", "id_ed25519-cert.pub"]) {
+        const path = join(kit, name);
+        for (const [make, says] of [
+          [`ln -s /etc/shadow ${path}`, "ELOOP"],
+          [`mkfifo ${path}`, "it is no regular file"],
+          [`head -c 9000 /dev/zero > ${path}`, "it is too large"],
+          [`ln /etc/passwd ${path} 2>/dev/null || echo x > ${path}`, "not what the launcher wrote there"],
+        ] as const) {
+          await run(["sh", "-c", `mv ${path} ${path}.kept; ${make}`]);
+          await expect(asRoot(["shell", job.id, "--", "true"])).rejects.toThrow(says);
+          await run(["sh", "-c", `mv -f ${path}.kept ${path}`]);
+        }
+      }
+      expect((await asRoot(["shell", job.id, "--", "echo", "in"])).stdout).toBe("in\n");
     } finally {
       await job.end();
     }

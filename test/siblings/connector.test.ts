@@ -106,6 +106,25 @@ describe("the connector", () => {
     }
   });
 
+  it("asks, for root, whether the job's user listens", async () => {
+    const path = join(makeDirectory(), "s");
+    chmodSync(join(path, ".."), 0o777);
+    const script = `require("net").createServer(s => s.pipe(s)).listen(${JSON.stringify(path)}, () => console.log("ready"))`;
+    const user = ["--reuid=12346", "--regid=12346", "--clear-groups", "--pdeathsig=KILL"];
+    const listener = new Started("setpriv", [...user, process.execPath, "-e", script]);
+    await until("the user listens", () => listener.out() === "ready\n");
+    const enter = async (owner: string) => {
+      const started = new Started(passing, [connector, "--owner", owner, path]);
+      started.process.stdin?.end("word\n");
+      return { code: await started.ended, out: started.out(), err: started.err() };
+    };
+    expect(await enter("12346")).toMatchObject({ code: 0, out: "word\n" });
+    const other = await enter("12347");
+    expect(other).toMatchObject({ code: 1, out: "" });
+    expect(other.err).toMatch(/is not the job's user \(uid 12347\) but uid 12346: nothing is sent there$/m);
+    for (const wrong of ["", "-1", "4294967295", "1x"]) expect((await enter(wrong)).err).toMatch(/^connector: usage/m);
+  });
+
   it("is small", () => {
     expect(execFileSync("stat", ["-c", "%s", connector], { encoding: "utf8" }).trim()).toMatch(/^\d{5}$/);
   });

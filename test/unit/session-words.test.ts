@@ -31,7 +31,7 @@ describe("words for a shell", () => {
 
   it("no words are no command: a login shell", () => {
     expect(shellCommand([])).toBe("");
-    const request = { directory: "/run/x", host: "node1.x.job", udiImage: "/u", command: [], tty: false };
+    const request = { config: "/d/kit/ssh_config", host: "node1.x.job", udiImage: "/u", command: [], tty: false };
     expect(sshArguments(request).slice(-2)).toEqual(["--", "node1.x.job"]);
     expect(sshArguments({ ...request, command: [""] }).at(-1)).toBe("''");
   });

@@ -7,6 +7,8 @@
  * connector --stdio PATH: copies between its stdin and stdout and the socket, for a client on another machine that
  * runs it here by an ssh of its own.
  *
+ * connector --owner UID PATH: as the first, for root, who goes into a job of that user.
+ *
  * The kernel says who listens (SO_PEERCRED): where the path lies in a place that others can make, somebody else's
  * socket would see what is typed.
  */
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -72,17 +75,17 @@ static void unreachable(const char *path)
 	exit(1);
 }
 
-static void check_listener(int fd, const char *path)
+static void check_listener(int fd, const char *path, uid_t owner)
 {
 	struct ucred listener;
 	socklen_t length = sizeof listener;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &length) < 0)
 		unreachable(path);
-	if (listener.uid == geteuid())
+	if (listener.uid == owner)
 		return;
-	say("connector", "who listens at %.700s is not you (uid %u) but uid %u: nothing is sent there", path,
-	    (unsigned)geteuid(), (unsigned)listener.uid);
+	say("connector", "who listens at %.700s is not %s (uid %u) but uid %u: nothing is sent there", path,
+	    owner == geteuid() ? "you" : "the job's user", (unsigned)owner, (unsigned)listener.uid);
 	exit(1);
 }
 
@@ -96,17 +99,17 @@ static int copy_stdio(const char *path)
 	}
 	if (fd < 0)
 		unreachable(path);
-	check_listener(fd, path);
+	check_listener(fd, path, geteuid());
 	return relay_stdio(fd);
 }
 
-static int pass_descriptor(const char *path)
+static int pass_descriptor(const char *path, uid_t owner)
 {
 	int fd = unix_connect(path);
 
 	if (fd < 0)
 		unreachable(path);
-	check_listener(fd, path);
+	check_listener(fd, path, owner);
 	if (hand_over(1, fd) == 0)
 		return 0;
 	say("connector", "cannot hand the connection to ssh: %s%s", strerror(errno),
@@ -120,7 +123,15 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "--stdio") == 0 && *argv[2])
 		return copy_stdio(argv[2]);
 	if (argc == 2 && *argv[1] && *argv[1] != '-')
-		return pass_descriptor(argv[1]);
-	say("connector", "usage: connector PATH (as ProxyCommand, with ProxyUseFdpass yes) | connector --stdio PATH");
+		return pass_descriptor(argv[1], geteuid());
+	if (argc == 4 && strcmp(argv[1], "--owner") == 0 && *argv[3]) {
+		/* The last number is no uid, but what chown(2) takes for none. */
+		long long owner = parse_number(argv[2], 0, UINT32_MAX - 1);
+
+		if (owner >= 0)
+			return pass_descriptor(argv[3], (uid_t)owner);
+	}
+	say("connector", "usage: connector PATH (as ProxyCommand, with ProxyUseFdpass yes) | connector --owner UID PATH | "
+	    "connector --stdio PATH");
 	return 1;
 }
