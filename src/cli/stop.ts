@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { UsageError } from "../config/errors.ts";
+import { GangwayError, reasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import type { Engine } from "../engine/types.ts";
 import { collectDirectories } from "../job/collect.ts";
@@ -57,5 +57,8 @@ async function end(job: JobSummary, request: StopRequest, engine: Engine, config
   // No launcher: what is there is only left over.
   const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
   for (const node of job.nodes) await engine.remove(node.container);
-  for (const base of runBasesOf(config, owner)) collectDirectories(owner.identity, base);
+  for (const base of runBasesOf(config, owner))
+    collectDirectories(owner.identity, base, (path, error) => {
+      throw new GangwayError(`${path} cannot be removed: ${reasonOf(error)}`, { cause: error });
+    });
 }

@@ -48,12 +48,26 @@ export async function collectContainers(engine: Engine, uid: number): Promise<st
  * Removes the directories of jobs whose launchers are dead.
  *
  * @param base of the user's run directories: nothing outside of it is touched
- * @returns their paths
+ * @param onFailure is told of each that cannot be looked at or removed: it keeps no other
+ * @returns the paths of those that were removed
  */
-export function collectDirectories(identity: Identity, base: string): string[] {
-  const abandoned = asUser(identity, () => readdirSync(base).filter((name) => isAbandoned(join(base, name))));
-  for (const name of abandoned) new JobDirectory(base, name, identity).remove();
-  return abandoned.map((name) => join(base, name));
+export function collectDirectories(
+  identity: Identity,
+  base: string,
+  onFailure: (path: string, error: unknown) => void,
+): string[] {
+  const removed: string[] = [];
+  for (const name of asUser(identity, () => readdirSync(base))) {
+    const path = join(base, name);
+    try {
+      if (!asUser(identity, () => isAbandoned(path))) continue;
+      new JobDirectory(base, name, identity).remove();
+      removed.push(path);
+    } catch (error) {
+      onFailure(path, error);
+    }
+  }
+  return removed;
 }
 
 /** The users who have, or had, jobs on this engine or run directories on this machine. */

@@ -1,19 +1,10 @@
-import {
-  chmodSync,
-  constants,
-  ftruncateSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, constants, ftruncateSync, lstatSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { GangwayError, JobTakenError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { withOwnFile } from "../config/own-file.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
+import { removeTree } from "./remove-tree.ts";
 
 /**
  * A job's private directory in memory (docs/internals.md, section 3). Everything in it is done in the name of the
@@ -139,20 +130,4 @@ export class JobDirectory {
   remove(): void {
     asUser(this.#identity, () => removeTree(this.path));
   }
-}
-
-/** rm -rf, also of directories that their owner has made unreadable. */
-export function removeTree(path: string): void {
-  try {
-    rmSync(path, { recursive: true, force: true });
-  } catch {
-    openUp(path);
-    rmSync(path, { recursive: true, force: true });
-  }
-}
-
-function openUp(path: string): void {
-  if (!lstatSync(path).isDirectory()) return;
-  chmodSync(path, 0o700);
-  for (const name of readdirSync(path)) openUp(join(path, name));
 }

@@ -1,5 +1,6 @@
 import { chmodSync, type Dirent, lstatSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { GangwayError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { readOwnFile } from "../config/own-file.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
@@ -132,16 +133,29 @@ function removeFiles(home: string, job: string): void {
   rmSync(hosts, { force: true });
 }
 
-/** The entries of a user's index, also of jobs on other hosts; what is not understood is left out. */
+/**
+ * The entries of a user's index, also of jobs on other hosts; what is not understood is left out.
+ *
+ * @throws GangwayError when the directory cannot be read
+ */
 export function readIndex(identity: Identity, home: string): IndexEntry[] {
-  return asUser(identity, () => {
-    if (!hasIndex(home, identity.uid)) return [];
-    const names = readdirSync(indexDirectory(home)).filter((name) => name.endsWith(CONF));
-    return names.flatMap((name) => {
+  return asUser(identity, () =>
+    namesIn(home, identity.uid).flatMap((name) => {
       const entry = readEntry(join(indexDirectory(home), name), identity.uid);
       return entry === undefined || `${entry.job}${CONF}` !== name ? [] : [entry];
+    }),
+  );
+}
+
+function namesIn(home: string, uid: number): string[] {
+  try {
+    return hasIndex(home, uid) ? readdirSync(indexDirectory(home)).filter((name) => name.endsWith(CONF)) : [];
+  } catch (error) {
+    throw new GangwayError(`the index of running jobs cannot be read: ${reasonOf(error)}`, {
+      hint: "it must be a directory that its owner can read: chmod 700 ~/.gangway ~/.gangway/ssh ~/.gangway/ssh/jobs",
+      cause: error,
     });
-  });
+  }
 }
 
 function readEntry(path: string, uid: number): IndexEntry | undefined {

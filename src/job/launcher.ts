@@ -235,7 +235,7 @@ export class Launcher {
   async #clearRemains(): Promise<void> {
     const { engine, identity, runBase } = this.#context;
     try {
-      collectDirectories(identity, runBase);
+      collectDirectories(identity, runBase, () => undefined);
       collectIndex(identity, this.#spec.account.home);
       await collectContainers(engine, identity.uid);
     } catch {
