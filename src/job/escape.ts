@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 /** The keyword as it stands in the table of every ssh that knows it: 9.2 and later. */
@@ -44,8 +44,8 @@ export const ESCAPE_CONFIG = "escape_config";
 
 /**
  * The file that the index entry of a job may include: other hosts share the home directory, whose ssh may be older, and
- * have no such file. Not where anybody could make the run base after a reboot, as in /dev/shm: ssh refuses another user's
- * file, and with it every connection.
+ * have no such file. Not where anybody could make the run base after a reboot, as in /dev/shm or a directory there: ssh
+ * refuses another user's file, and with it every connection, and waits for a FIFO.
  *
  * @param directory the job's
  * @returns undefined where there is none
@@ -53,10 +53,22 @@ export const ESCAPE_CONFIG = "escape_config";
 export function includableEscapeConfig(directory: string): string | undefined {
   const file = join(directory, "kit", ESCAPE_CONFIG);
   try {
-    const aboveBase = statSync(dirname(dirname(directory)));
-    if (!PLAIN.test(file)) return undefined;
-    return (aboveBase.mode & 0o022) === 0 && statSync(file).isFile() ? file : undefined;
+    if (!PLAIN.test(file) || realpathSync(file) !== file) return undefined;
+    const { uid } = lstatSync(directory);
+    const safe = ancestorsOf(dirname(directory)).every((path) => isOnlyOf(uid, path));
+    return safe && lstatSync(file).isFile() ? file : undefined;
   } catch {
     return undefined;
   }
+}
+
+function ancestorsOf(path: string): string[] {
+  const parent = dirname(path);
+  return parent === path ? [] : [parent, ...ancestorsOf(parent)];
+}
+
+/** Whether nobody but a user and root can put anything into a directory: a sticky bit does not keep others from that. */
+function isOnlyOf(uid: number, path: string): boolean {
+  const state = lstatSync(path);
+  return (state.uid === uid || state.uid === 0) && (state.mode & 0o022) === 0;
 }
