@@ -4,7 +4,7 @@ import { reasonOf } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import { type JobSummary, listJobs, recordOf } from "../job/jobs.ts";
 import { localJobs } from "../job/local-jobs.ts";
-import { type LauncherAddress, listSessions } from "../job/owner-client.ts";
+import { type LauncherAddress, listSessions, SilentLauncherError } from "../job/owner-client.ts";
 import type { ConnectionEntry } from "../job/owner-protocol.ts";
 import {
   addSettings,
@@ -102,6 +102,7 @@ async function sessionsOf({ job, user, address }: Launcher): Promise<JobSessions
   } catch (error) {
     // One job that is ending, or whose launcher was stopped, must not hide the others.
     process.stderr.write(`gangway: job ${job}: ${printable(reasonOf(error))}\n`);
+    if (error instanceof SilentLauncherError) process.exitCode = 1;
     return [];
   }
 }

@@ -6,9 +6,19 @@ import type { Config } from "../config/load.ts";
 import type { Engine } from "../engine/types.ts";
 import { collectDirectories } from "../job/collect.ts";
 import { directoryOfJob, findJob, type JobSummary } from "../job/jobs.ts";
-import { askLauncher } from "../job/owner-client.ts";
+import { askLauncher, SilentLauncherError } from "../job/owner-client.ts";
 import type { OwnerRequest } from "../job/owner-protocol.ts";
-import { addSettings, configure, givenSettings, ownerOf, runBasesOf, visibleUid, withEngine } from "./context.ts";
+import {
+  addSettings,
+  configure,
+  givenSettings,
+  type Owner,
+  ownerOf,
+  runBasesOf,
+  visibleUid,
+  withEngine,
+} from "./context.ts";
+import { printable } from "./table.ts";
 
 type StopRequest = Extract<OwnerRequest, { op: "stop" }>;
 
@@ -52,13 +62,24 @@ async function endAll(ids: readonly string[], self: Command): Promise<void> {
 }
 
 async function end(job: JobSummary, request: StopRequest, engine: Engine, config: Config): Promise<void> {
-  const socket = job.orphaned ? undefined : join(directoryOfJob(job), "launcher.sock");
-  if (socket !== undefined && (await askLauncher(socket, request)) !== undefined) return;
-  // No launcher: what is there is only left over.
   const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
+  const socket = job.orphaned ? undefined : join(directoryOfJob(job), "launcher.sock");
+  if (socket !== undefined && (await endedByLauncher(socket, request, owner))) return;
+  // No launcher that does it: what is there is only left over.
   for (const node of job.nodes) await engine.remove(node.container);
   for (const base of runBasesOf(config, owner))
     collectDirectories(owner.identity, base, (path, error) => {
       throw new GangwayError(`${path} cannot be removed: ${reasonOf(error)}`, { cause: error });
     });
+}
+
+/** Whether the launcher ended the job. One that was stopped (SIGSTOP) has its containers removed: a job ends all the same. */
+async function endedByLauncher(socket: string, request: StopRequest, { identity }: Owner): Promise<boolean> {
+  try {
+    return (await askLauncher(socket, request, identity)) !== undefined;
+  } catch (error) {
+    if (!(error instanceof SilentLauncherError)) throw error;
+    process.stderr.write(`gangway: ${printable(error.message)}: its containers are removed\n`);
+    return false;
+  }
 }

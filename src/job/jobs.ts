@@ -2,6 +2,7 @@ import { dirname, join } from "node:path";
 import { JobError } from "../config/errors.ts";
 import { isRunBase } from "../config/paths.ts";
 import type { ContainerSummary, Engine } from "../engine/types.ts";
+import { isJobId } from "../udi/names.ts";
 import { LABEL } from "./labels.ts";
 import { isGone, parseIdentity } from "./process.ts";
 import { type JobRecord, readRecord } from "./record.ts";
@@ -79,7 +80,8 @@ export async function listJobs(engine: Engine, uid: number | undefined): Promise
   const groups = new Map<string, ContainerSummary[]>();
   for (const container of containers) {
     const job = container.labels[LABEL.job];
-    if (job === undefined) continue;
+    // Anybody may have made a container with labels like ours: what is no job's id is no job, nor fit to be printed.
+    if (job === undefined || !isJobId(job)) continue;
     const key = `${container.labels[LABEL.uid]}/${job}`;
     groups.set(key, [...(groups.get(key) ?? []), container]);
   }

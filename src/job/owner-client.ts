@@ -1,6 +1,8 @@
+import { lstatSync } from "node:fs";
 import { createConnection, type Socket } from "node:net";
+import { basename, dirname } from "node:path";
 import { JobError, STATUS } from "../config/errors.ts";
-import { asUser, type Identity } from "../config/identity.ts";
+import { asUser, callerIdentity, type Identity } from "../config/identity.ts";
 import {
   type ConnectionEntry,
   type KeyEntry,
@@ -14,19 +16,33 @@ import {
 /** More than the table of any job's sessions takes. */
 const LONGEST_REPLY = 64 * 1024 * 1024;
 /** A launcher answers at once; one that was stopped (SIGSTOP) never does. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 5000;
+/** Beyond the grace time: for the job's end. */
+const STOP_PATIENCE_MS = 10_000;
+
+/** A launcher has not answered in time. */
+export class SilentLauncherError extends JobError {}
 
 /** Where a job's launcher is asked. */
 export interface LauncherAddress {
   /** Of `launcher.sock`. */
   readonly path: string;
-  /** Whose job it is, where root asks: the user could have put a link there, which root must not follow. */
+  /** Whose job it is; undefined: the caller's. Root connects in that user's name. */
   readonly identity?: Identity;
 }
 
-function connect({ path, identity }: LauncherAddress): Socket {
-  // connect(2) itself is done before this returns.
-  return identity === undefined ? createConnection({ path }) : asUser(identity, () => createConnection({ path }));
+/** @throws JobError for what is no socket of the job's user, such as a link that root would follow */
+function connect({ path, identity = callerIdentity() }: LauncherAddress): Socket {
+  return asUser(identity, () => {
+    const state = lstatSync(path, { throwIfNoEntry: false });
+    if (state !== undefined && (!state.isSocket() || state.uid !== identity.uid)) {
+      throw new JobError(`${path} is not the socket of the job's launcher`, {
+        hint: "something else was put in its place; `gangway gc` clears what a dead launcher left",
+      });
+    }
+    // connect(2) itself is done before this returns.
+    return createConnection({ path });
+  });
 }
 
 /**
@@ -40,7 +56,8 @@ async function* converse(
   patienceMs?: number,
 ): AsyncGenerator<OwnerReply> {
   const socket = connect(address);
-  const timer = patienceMs === undefined ? undefined : setTimeout(() => socket.destroy(tooLate()), patienceMs);
+  const timer =
+    patienceMs === undefined ? undefined : setTimeout(() => socket.destroy(tooLate(address, patienceMs)), patienceMs);
   let text = "";
   let connected = false;
   socket.once("connect", () => {
@@ -83,11 +100,11 @@ async function* converse(
 const ANOTHER = { hint: "is it of another version than this program?" };
 
 /**
- * Asks a job's launcher, and waits for the job's end.
+ * Asks a job's launcher, and waits for the job's end; for `stop` no longer than the grace time and 10 s.
  *
  * @param path of its `launcher.sock`
  * @returns its exit code; undefined when there is no launcher (any more) behind the socket
- * @throws JobError when the launcher refuses, or goes away without a word
+ * @throws JobError when the launcher refuses, or goes away without a word; SilentLauncherError when it does not answer
  */
 export async function askLauncher(
   path: string,
@@ -95,7 +112,8 @@ export async function askLauncher(
   identity?: Identity,
 ): Promise<number | undefined> {
   const address = identity === undefined ? { path } : { path, identity };
-  for await (const reply of converse(address, request)) {
+  const patience = request.op === "stop" ? request.graceMs + STOP_PATIENCE_MS : undefined;
+  for await (const reply of converse(address, request, patience)) {
     if (reply.kind === "ended") return reply.exitCode;
   }
   return undefined;
@@ -118,9 +136,10 @@ async function ask<K extends OwnerReply["kind"]>(
   });
 }
 
-function tooLate(): JobError {
-  return new JobError(`the job's launcher did not answer within ${PATIENCE_MS / 1000} s`, {
-    hint: "was it stopped (SIGSTOP, or ^Z)?",
+function tooLate({ path }: LauncherAddress, patienceMs: number): SilentLauncherError {
+  const job = basename(dirname(path));
+  return new SilentLauncherError(`the launcher of job ${job} does not answer (within ${patienceMs / 1000} s)`, {
+    hint: "was it stopped (SIGSTOP, or ^Z)? `kill -CONT` to its process lets it go on; `gangway stop` ends the job",
     exitCode: STATUS.unreachable,
   });
 }
