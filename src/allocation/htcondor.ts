@@ -54,12 +54,14 @@ interface Ad {
 }
 
 /** The old syntax of ClassAds: an attribute a line, `Name = expression`. */
-function readAd(surroundings: Surroundings, name: string): Ad {
-  const path = required(surroundings, name);
+function readAd(surroundings: Surroundings, variableName: string): Ad {
+  const path = required(surroundings, variableName);
   const attributes = new Map<string, string>();
-  for (const line of readFile(surroundings, variable(name), path).split("\n")) {
-    const match = /^\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*?)\s*$/.exec(line);
-    if (match !== null) attributes.set((match[1] ?? "").toLowerCase(), match[2] ?? "");
+  for (const line of readFile(surroundings, variable(variableName), path).split("\n")) {
+    // No pattern takes the line apart: with blanks on both sides of a text it would try each as a part of either.
+    const equals = line.indexOf("=");
+    const name = line.slice(0, Math.max(0, equals)).trim();
+    if (/^[A-Za-z_][A-Za-z0-9_.]*$/.test(name)) attributes.set(name.toLowerCase(), line.slice(equals + 1).trim());
   }
   return { path, attributes };
 }

@@ -12,6 +12,12 @@ describe("an HTCondor job", () => {
     "/scratch/.machine.ad": 'Machine = "n1.example.org"\nName = "slot1_2@n1.example.org"\nCpus = 4\n',
   };
 
+  it("reads an ad with as many blanks as somebody likes", () => {
+    const blanks = " ".repeat(200_000);
+    const ad = `${ads["/scratch/.job.ad"]}X = a${blanks}b\n${blanks}Cmd${blanks}x\n${blanks}ProcId =${blanks}7${blanks}\n`;
+    expect(allocationIn("htcondor", env, { ...ads, "/scratch/.job.ad": ad })).toMatchObject({ job: { id: "32.7" } });
+  });
+
   it("is called by cluster and process, and is on the machine of its slot", () => {
     const allocation = allocationIn("htcondor", env, ads);
     expect(allocation).toMatchObject({ job: { id: "32.0", restarts: 0 }, here: "n1.example.org" });
