@@ -128,7 +128,7 @@ static void run_witness(char *what)
 }
 
 /* As sshd starts one: leader of a session, with dispositions as they come; within it one that has left. */
-static void start_command(void)
+static void start_command(int stubborn)
 {
 	int ends[2];
 	pid_t left;
@@ -139,6 +139,10 @@ static void start_command(void)
 
 	if (leader == 0) {
 		setsid();
+		if (stubborn) {
+			signal(SIGHUP, SIG_IGN);
+			signal(SIGTERM, SIG_IGN);
+		}
 		/* The connection is sshd's alone. */
 		for (int fd = 0; fd <= 2; fd++)
 			close(fd);
@@ -220,7 +224,9 @@ static void answer(char *line, char **argv)
 	} else if (strncmp(line, "flood ", 6) == 0) {
 		flood(line + 6);
 	} else if (strcmp(line, "command") == 0) {
-		start_command();
+		start_command(0);
+	} else if (strcmp(line, "stubborn") == 0) {
+		start_command(1);
 	} else if (strcmp(line, "terminal") == 0) {
 		open_terminal();
 	} else if (strcmp(line, "full-terminal") == 0) {

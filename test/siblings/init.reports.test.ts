@@ -270,6 +270,18 @@ describe("a revoked serial", () => {
     await launcher.hears(/^sessions 2$/);
   });
 
+  it("kills, after the grace, a command that ignores HUP and TERM, though its sshd is long gone", async () => {
+    const { runDir, launcher } = await hold([], { rig: [] });
+    const client = await byUnix(runDir).served();
+    await client.tell(auth(7));
+    const [command, left] = commandIn(await client.ask("stubborn"));
+    await launcher.hears(/^login/);
+    await launcher.say("revoke 7");
+    await client.over();
+    await until("the command is killed", () => !isAlive(command));
+    expect(isAlive(left)).toBe(true);
+  });
+
   it("ends an sshd that does not hear TERM, too", async () => {
     const { runDir, launcher } = await hold();
     const client = await byUnix(runDir).served();

@@ -1,6 +1,8 @@
 // init's sockets: what sshd is started with, who gets in, what is written down for the sessions, and lingering.
+import { execFileSync } from "node:child_process";
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -33,11 +35,9 @@ describe("a session", () => {
     const { runDir } = await hold();
     const answer = await (await byUnix(runDir).served()).ask("arguments");
     const lines = answer.trim().split("\n");
-    expect(lines.slice(0, 6).join(" ").replaceAll("argument ", "")).toBe(
-      `sshd -i -f ${runDir}/sshd_config -E ${runDir}/sshd.log`,
-    );
-    expect(lines.slice(6)).toHaveLength(1);
-    expect(lines[6]).toMatch(/^variable PATH=\/opt\/udiImage\/bin:.*:\/opt\/udiImage\/tools$/);
+    expect(lines.slice(0, 5).join(" ").replaceAll("argument ", "")).toBe(`sshd -i -f ${runDir}/sshd_config -e`);
+    expect(lines.slice(5)).toHaveLength(1);
+    expect(lines[5]).toMatch(/^variable PATH=\/opt\/udiImage\/bin:.*:\/opt\/udiImage\/tools$/);
   });
 
   it("has default dispositions, an empty mask, no descriptor but its own and the container's limits", async () => {
@@ -47,6 +47,20 @@ describe("a session", () => {
     expect(answer).toMatch(/^SigIgn:\t0{16}$/m);
     expect(answer).toMatch(/^fds: 0 1 2$/m);
     expect(answer).toMatch(/^nofile: 77$/m);
+  });
+
+  it.each([
+    ["a FIFO", "mkfifo"],
+    ["a link", "ln -s /etc/passwd"],
+  ])("is served though %s was put in the log's place", async (_what, make) => {
+    const { runDir } = await hold();
+    const log = join(runDir, "sshd.log");
+    await byUnix(runDir).served();
+    const before = readFileSync("/etc/passwd", "utf8");
+    execFileSync("sh", ["-c", `rm -f ${log}; ${make} ${log}`]);
+    await byUnix(runDir).served();
+    expect(lstatSync(log).isFile()).toBe(true);
+    expect(readFileSync("/etc/passwd", "utf8")).toBe(before);
   });
 
   it("that sshd cannot be executed for leaves its reason in the log", async () => {

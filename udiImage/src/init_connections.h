@@ -8,6 +8,7 @@
 
 #define MOST_OPENED 1024	/* sessions remembered of one connection */
 #define MOST_REVOKED 1024	/* serials remembered */
+#define MOST_DOOMED 1024	/* sessions of revoked connections that have their grace */
 #define SENDERS 4
 #ifndef REVOKE_GRACE_MS
 #define REVOKE_GRACE_MS 2000	/* from TERM to KILL */
@@ -243,6 +244,50 @@ static int connection_ended(pid_t pid)
 /* ---- revocation ---- */
 
 /*
+ * Sessions of revoked connections: their sshd is gone at once, and with it what tells whose they are. After the grace
+ * what ignored HUP is killed: it was let in by what is no longer good.
+ */
+static struct doomed {
+	pid_t session, group, foreground;
+	long long kill_at;
+} doomed[MOST_DOOMED];
+static size_t doomed_count;
+
+/* Only groups of that session: a number may be another's by now. */
+static void doomed_kill(const struct doomed *one)
+{
+	size_t count = 0;
+	struct process *all = processes_read(&count);
+
+	for (size_t i = 0; i < count; i++)
+		if (all[i].session == one->session &&
+		    (all[i].group == one->group || all[i].group == one->foreground))
+			kill(all[i].pid, SIGKILL);
+	free(all);
+}
+
+/* There is no room for more than the oldest's grace. */
+static void doomed_add(const struct process *leader)
+{
+	if (doomed_count == MOST_DOOMED) {
+		doomed_kill(&doomed[0]);
+		memmove(&doomed[0], &doomed[1], --doomed_count * sizeof *doomed);
+	}
+	doomed[doomed_count++] = (struct doomed){ leader->pid, leader->group, leader->foreground,
+		now_ms() + REVOKE_GRACE_MS };
+}
+
+/* The next such moment, -1: none. */
+static long long doomed_kill_late(long long now)
+{
+	while (doomed_count && doomed[0].kill_at <= now) {
+		doomed_kill(&doomed[0]);
+		memmove(&doomed[0], &doomed[1], --doomed_count * sizeof *doomed);
+	}
+	return doomed_count ? doomed[0].kill_at : -1;
+}
+
+/*
  * What a terminal does to its foreground when its line is cut, for commands that have none: each is the leader of
  * a session of its own, below the connection's sshd. What called setsid(2) itself hangs from one of these, not
  * from sshd, and lives.
@@ -260,6 +305,7 @@ static void connection_hang_up(pid_t sshd)
 				continue;
 			kill(-all[i].group, SIGHUP);
 			kill(-all[i].group, SIGCONT);
+			doomed_add(&all[i]);
 		}
 	}
 	free(all);
@@ -292,7 +338,7 @@ static void connections_revoke(uint64_t serial)
 /* KILL to those whose grace is over, with all that sshd consists of. The next such moment, -1: none. */
 static long long connections_kill_late(long long now)
 {
-	long long next = -1;
+	long long next = doomed_kill_late(now);
 
 	for (size_t i = 0; revoked_count && i < connection_count; i++) {
 		struct connection *connection = &connections[i];

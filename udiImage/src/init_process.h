@@ -6,11 +6,12 @@
 
 struct process {
 	pid_t pid, parent, group, session;
+	pid_t foreground;	/* of the session's terminal; -1: it has none */
 	char state;
 	int below_us;
 };
 
-/* From stat, `PID (NAME) STATE PPID PGRP SESSION …`; zombies too. -1: not there. */
+/* From stat, `PID (NAME) STATE PPID PGRP SESSION TTY_NR TPGID …`; zombies too. -1: not there. */
 static int process_look(pid_t pid, struct process *process)
 {
 	char path[64], text[512];
@@ -29,8 +30,8 @@ static int process_look(pid_t pid, struct process *process)
 
 	memset(process, 0, sizeof *process);
 	process->pid = pid;
-	if (!after || sscanf(after + 1, " %c %d %d %d", &process->state, &process->parent, &process->group,
-			     &process->session) != 4)
+	if (!after || sscanf(after + 1, " %c %d %d %d %*d %d", &process->state, &process->parent,
+			     &process->group, &process->session, &process->foreground) != 5)
 		return -1;
 	return 0;
 }

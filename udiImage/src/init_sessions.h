@@ -33,8 +33,29 @@ static void log_keep_short(void)
 {
 	struct stat facts;
 
-	if (fstatat(run_dir, "sshd.log", &facts, AT_SYMLINK_NOFOLLOW) == 0 && facts.st_size > LONGEST_LOG)
+	if (fstatat(run_dir, "sshd.log", &facts, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if (!S_ISREG(facts.st_mode) && !S_ISDIR(facts.st_mode))
+		unlinkat(run_dir, "sshd.log", 0);
+	else if (S_ISDIR(facts.st_mode) || facts.st_size > LONGEST_LOG)
 		renameat(run_dir, "sshd.log", run_dir, "sshd.log.1");
+}
+
+/*
+ * What runs in the container can put anything in its place: a FIFO is not waited for, a link not followed. sshd gets
+ * the descriptor and no path, which it would open for itself.
+ */
+static int log_open(void)
+{
+	struct stat facts;
+	int fd = openat(run_dir, "sshd.log", O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+
+	if (fd >= 0 && fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_uid == geteuid() &&
+	    fcntl(fd, F_SETFL, O_APPEND) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return open("/dev/null", O_WRONLY);
 }
 
 __attribute__((noreturn))
@@ -43,18 +64,16 @@ static void become_sshd(int connection)
 	static const char path[] = "PATH=" TREE "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"
 		TREE "/tools";
 	char *const environment[] = { (char *)path, NULL };
-	char config[4096], log[4096];
+	char config[4096];
 
 	snprintf(config, sizeof config, "%s/sshd_config", options.run_dir);
-	snprintf(log, sizeof log, "%s/sshd.log", options.run_dir);
-	char *const arguments[] = { "sshd", "-i", "-f", config, "-E", log, NULL };
+	/* -e: to the standard error, which is the log. */
+	char *const arguments[] = { "sshd", "-i", "-f", config, "-e", NULL };
 
 	/* Off the job's terminal: a session has one of its own or none. */
 	setsid();
-	int errors = openat(run_dir, "sshd.log", O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0600);
+	int errors = log_open();
 
-	if (errors < 0)
-		errors = open("/dev/null", O_WRONLY);
 	dup2(connection, 0);
 	dup2(connection, 1);
 	if (errors >= 0)
