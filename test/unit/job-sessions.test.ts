@@ -175,6 +175,21 @@ describe("the table of sessions", () => {
     expect(told).toEqual([]);
   });
 
+  it("what comes too fast is not noted, but counted; sessions of before stay in the log", () => {
+    hear("n", `login 1 socket - 7 ${KEY} k`, 0);
+    for (let number = 0; number < 10_000; number++) {
+      hear("n", "open 1 0 - command flood", 1);
+      hear("n", "close 1 0 0", 1);
+    }
+    hear("n", "logout 1 5 6", 1);
+    expect(told.length).toBe(2000);
+    expect(told.map(({ unnoted }) => unnoted).filter((count) => count > 0)).toEqual([8000]);
+    // A second later fifty more are.
+    hear("n", `login 2 socket - 7 ${KEY} k`, 2);
+    for (let number = 0; number < 60; number++) hear("n", `open 2 ${number} - shell -`, 2);
+    expect(table.list()[0]?.sessions.length).toBe(50);
+  });
+
   it("a container that floods it fills it up to a bound", () => {
     for (let number = 1; number <= 20_100; number++) hear("n", `login ${number} socket - 7 ${KEY} -`, 0);
     for (let number = 0; number < 1100; number++) hear("n", `open 1 ${number} - shell -`, 0);

@@ -20,6 +20,7 @@
 #include "init_record.h"
 #include "init_control.h"
 #include "init_connections.h"
+#include "init_revoke.h"
 #include "init_report.h"
 #include "init_agents.h"
 #include "init_peer.h"
