@@ -20,15 +20,33 @@ export function command(): Command {
   return gc.action(async (options: { user?: string }, self: Command) => {
     const config = await configure(givenSettings(self));
     await withEngine(config, async (engine) => {
-      for (const user of await usersOf(engine, options.user)) await clear(engine, config, user);
+      if (options.user !== undefined || process.getuid?.() !== 0) await clearOne(engine, config, ownerOf(options.user));
+      else await clearAll(engine, config);
     });
   });
 }
 
-/** As `--user` takes them; undefined: the caller. */
-async function usersOf(engine: Engine, user: string | undefined): Promise<(string | undefined)[]> {
-  if (user !== undefined || process.getuid?.() !== 0) return [user];
-  return (await usersWithRemains(engine, usualRunBases())).map(String);
+/** What could not be cleared is said as any failure is, once all else is done. */
+async function clearOne(engine: Engine, config: Config, owner: Owner): Promise<void> {
+  const failures: unknown[] = [];
+  await clear(engine, config, owner, (error) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+}
+
+/** One user's mistakes, or traps, must not keep root from clearing what the others left: a line for each. */
+async function clearAll(engine: Engine, config: Config): Promise<void> {
+  for (const uid of await usersWithRemains(engine, usualRunBases())) {
+    const fail = (error: unknown) => {
+      process.stderr.write(`gangway: not cleared: of user ${uid}: ${printable(reasonOf(error))}\n`);
+      process.exitCode = 1;
+    };
+    try {
+      await clear(engine, config, ownerOf(String(uid)), fail);
+    } catch (error) {
+      // No account has that number.
+      fail(error);
+    }
+  }
 }
 
 /** Where users' run directories usually are, for root who looks for all of them. */
@@ -46,13 +64,8 @@ function usualRunBases(): string[] {
   ];
 }
 
-/** One user's mistakes, or traps, must not keep root from clearing what the others left: each step is by itself. */
-async function clear(engine: Engine, config: Config, user: string | undefined): Promise<void> {
-  const whose = user === undefined || process.getuid?.() !== 0 ? "" : `of user ${user}: `;
-  const fail = (error: unknown) => {
-    process.stderr.write(`gangway: not cleared: ${whose}${printable(reasonOf(error))}\n`);
-    process.exitCode = 1;
-  };
+/** Each step is by itself: one that fails keeps no other from being done. */
+async function clear(engine: Engine, config: Config, owner: Owner, fail: (error: unknown) => void): Promise<void> {
   const attempt = async (step: () => void | Promise<void>) => {
     try {
       await step();
@@ -61,16 +74,12 @@ async function clear(engine: Engine, config: Config, user: string | undefined): 
     }
   };
   await attempt(async () => {
-    const owner = ownerOf(user);
-    await attempt(async () => {
-      for (const job of await collectContainers(engine, owner.account.uid))
-        print(`removed the containers of job ${printable(job)}\n`);
-    });
-    for (const base of runBasesOf(config, owner)) await attempt(() => clearBase(owner, base, fail));
-    await attempt(() => {
-      for (const job of collectIndex(owner.identity, owner.account.home))
-        print(`forgot job ${job} in ~/.gangway/ssh\n`);
-    });
+    for (const job of await collectContainers(engine, owner.account.uid))
+      print(`removed the containers of job ${printable(job)}\n`);
+  });
+  for (const base of runBasesOf(config, owner)) await attempt(() => clearBase(owner, base, fail));
+  await attempt(() => {
+    for (const job of collectIndex(owner.identity, owner.account.home)) print(`forgot job ${job} in ~/.gangway/ssh\n`);
   });
 }
 

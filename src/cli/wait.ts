@@ -20,7 +20,7 @@ export function command(): Command {
 async function waitFor(id: string, owner: Owner): Promise<number> {
   const config = await configure({});
   for (const base of runBasesOf(config, owner)) {
-    const exitCode = await askLauncher(join(base, id, "launcher.sock"), { op: "wait" });
+    const exitCode = await askLauncher(join(base, id, "launcher.sock"), { op: "wait" }, owner.identity);
     if (exitCode !== undefined) return exitCode;
   }
   const ended = readEnd(stateOf(config, owner), id, owner.account.uid);
