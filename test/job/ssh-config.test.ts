@@ -65,7 +65,7 @@ test.each([
   expect((await gangway(["ssh-config", "--install"])).stdout).toBe("nothing had to be changed\n");
   expect(treeOf(USER.home)).toEqual(installed);
   for (const ssh of CLIENTS) {
-    expect((await run([ssh, "-G", "gone.job"])).stdout).toContain(`proxycommand ${GANGWAY} proxy '%h'\n`);
+    expect((await run([ssh, "-G", "gone.job"])).stdout).toContain(`proxycommand ${GANGWAY} proxy --explain '%h'\n`);
   }
   expect(await gangway(["ssh-config", "--uninstall"])).toMatchObject({ code: 0, stderr: "" });
   expect([treeOf(SSH), treeOf(join(USER.home, "elsewhere"))]).toEqual(before);
