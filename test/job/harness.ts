@@ -156,7 +156,8 @@ export async function inDirectory<T>(work: (path: string) => Promise<T>, user: T
   try {
     return await work(path);
   } finally {
-    rmSync(path, { recursive: true, force: true });
+    // A mount that was taken away just now may still be in a container that ends.
+    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 
