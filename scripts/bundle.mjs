@@ -3,6 +3,7 @@
 //
 // One file, since each further module costs a launch half a millisecond, and CommonJS, since Node 20 starts an ES module
 // 11 ms later. Modules that are imported dynamically are in it too, and evaluated when they are asked for.
+import { execFileSync } from "node:child_process";
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -78,6 +79,11 @@ const script = new Script(`(function(exports,require,module,__filename,__dirname
 // The flags are part of what V8 compares when it is asked to take the result.
 setFlagsFromString("--lazy");
 writeFileSync(resolve(fresh, "program.cache"), script.createCachedData());
+
+writeFileSync(
+  resolve(fresh, "overview.txt"),
+  execFileSync(process.execPath, [resolve(fresh, "gangway.cjs"), "--help"]),
+);
 
 rmSync(resolve(root, "dist"), { recursive: true, force: true });
 renameSync(fresh, resolve(root, "dist"));
