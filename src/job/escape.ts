@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { lstatSync, readFileSync, realpathSync, type Stats, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 /** The keyword as it stands in the table of every ssh that knows it: 9.2 and later. */
@@ -15,15 +15,21 @@ const SYSTEM = ["/usr/local/bin", "/usr/bin", "/bin"];
  */
 export function knowsEscapeCommandline(path: string | undefined): boolean {
   const directories = new Set([...(path ?? "").split(":").filter((entry) => entry.startsWith("/")), ...SYSTEM]);
-  const programs = [...directories].map((directory) => join(directory, "ssh")).filter(isProgram);
-  return programs.length > 0 && programs.every(hasKeyword);
+  // By what they are: /bin and /usr/bin are often the same, and reading one takes a millisecond.
+  const programs = new Map<string, string>();
+  for (const directory of directories) {
+    const path = join(directory, "ssh");
+    const state = stateOf(path);
+    if (state?.isFile() === true) programs.set(`${state.dev}:${state.ino}`, path);
+  }
+  return programs.size > 0 && [...programs.values()].every(hasKeyword);
 }
 
-function isProgram(path: string): boolean {
+function stateOf(path: string): Stats | undefined {
   try {
-    return statSync(path).isFile();
+    return statSync(path, { throwIfNoEntry: false });
   } catch {
-    return false;
+    return undefined;
   }
 }
 
