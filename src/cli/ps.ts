@@ -1,7 +1,7 @@
-import { join } from "node:path";
 import { Command } from "commander";
 import { reasonOf } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
+import { launcherSocketOf } from "../job/directory.ts";
 import { type JobSummary, listJobs, recordOf } from "../job/jobs.ts";
 import { localJobs } from "../job/local-jobs.ts";
 import { type LauncherAddress, listSessions, SilentLauncherError } from "../job/owner-client.ts";
@@ -93,7 +93,7 @@ async function launchersOf(config: Config, user: string | undefined): Promise<La
 }
 
 function addressOf(directory: string, { identity }: Owner): LauncherAddress {
-  return { path: join(directory, "launcher.sock"), identity };
+  return { path: launcherSocketOf({ directory }), identity };
 }
 
 async function sessionsOf({ job, user, address }: Launcher): Promise<JobSessions> {

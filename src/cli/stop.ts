@@ -1,10 +1,10 @@
 import { constants } from "node:os";
-import { join } from "node:path";
 import { Command } from "commander";
 import { GangwayError, reasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import type { Engine } from "../engine/types.ts";
 import { collectDirectories } from "../job/collect.ts";
+import { launcherSocketOf } from "../job/directory.ts";
 import { directoryOfJob, findJob, type JobSummary } from "../job/jobs.ts";
 import { askLauncher, SilentLauncherError } from "../job/owner-client.ts";
 import type { OwnerRequest } from "../job/owner-protocol.ts";
@@ -63,7 +63,7 @@ async function endAll(ids: readonly string[], self: Command): Promise<void> {
 
 async function end(job: JobSummary, request: StopRequest, engine: Engine, config: Config): Promise<void> {
   const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
-  const socket = job.orphaned ? undefined : join(directoryOfJob(job), "launcher.sock");
+  const socket = job.orphaned ? undefined : launcherSocketOf({ directory: directoryOfJob(job) });
   if (socket !== undefined && (await endedByLauncher(socket, request, owner))) return;
   // No launcher that does it: what is there is only left over.
   for (const node of job.nodes) await engine.remove(node.container);

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { JobError } from "../config/errors.ts";
+import { launcherSocketOf } from "../job/directory.ts";
 import { readEnd } from "../job/ended.ts";
 import { askLauncher } from "../job/owner-client.ts";
 import { checkJobId } from "../udi/names.ts";
@@ -20,7 +21,7 @@ export function command(): Command {
 async function waitFor(id: string, owner: Owner): Promise<number> {
   const config = await configure({});
   for (const base of runBasesOf(config, owner)) {
-    const exitCode = await askLauncher(join(base, id, "launcher.sock"), { op: "wait" }, owner.identity);
+    const exitCode = await askLauncher(launcherSocketOf({ directory: join(base, id) }), { op: "wait" }, owner.identity);
     if (exitCode !== undefined) return exitCode;
   }
   const ended = readEnd(stateOf(config, owner), id, owner.account.uid);

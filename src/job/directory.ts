@@ -6,6 +6,11 @@ import { withOwnFile } from "../config/own-file.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
 import { removeTree } from "./remove-tree.ts";
 
+/** Where the launcher of a job listens for its owner. @param job by its private directory */
+export function launcherSocketOf({ directory }: { readonly directory: string }): string {
+  return join(directory, "launcher.sock");
+}
+
 /**
  * A job's private directory in memory (docs/internals.md, section 3). Everything in it is done in the name of the
  * job's user: a launcher that runs as root follows no link that this user could have laid.
@@ -57,7 +62,7 @@ export class JobDirectory {
   }
 
   get launcherSocket(): string {
-    return join(this.path, "launcher.sock");
+    return launcherSocketOf({ directory: this.path });
   }
 
   get kit(): string {

@@ -44,11 +44,6 @@ export type LocalJob =
   /** Its launcher is dead: what is there waits to be cleared. */
   | (JobPlace & { readonly state: "gone" });
 
-/** Of `launcher.sock`. */
-export function launcherSocketOf({ directory }: JobPlace): string {
-  return join(directory, "launcher.sock");
-}
-
 /**
  * The jobs of a user that have a directory on this host.
  *
