@@ -6,10 +6,10 @@ import { DOCKER, UDI_IMAGE, USER } from "../test/job/harness.ts";
 import { handOver, MEASUREMENTS, type Row } from "./rows.ts";
 
 /*
- * main.ts RESULT ROUNDS [MEASUREMENT…] - measures, prints the table, writes RESULT (JSON). Run by scripts/bench.sh.
+ * main.ts RESULT BUILT [MEASUREMENT…] - measures, prints the table, writes RESULT (JSON). Run by scripts/bench.sh.
  *
  * Each row has its peer in the same run, the two taking turns; what counts is the medians' ratio or difference, since on
- * a busy machine both sides are slower. ROUNDS is bench/rounds.c, built.
+ * a busy machine both sides are slower. In the directory BUILT are bench/rounds.c and bench/unfold.ts, built.
  */
 
 interface Measured extends Row {
@@ -87,8 +87,8 @@ function table(rows: readonly Measured[]): string {
     .join("\n");
 }
 
-async function main([result, roundsProgram, ...wanted]: readonly string[]): Promise<void> {
-  if (result === undefined || roundsProgram === undefined) throw new Error("usage: main RESULT ROUNDS [MEASUREMENT…]");
+async function main([result, built, ...wanted]: readonly string[]): Promise<void> {
+  if (result === undefined || built === undefined) throw new Error("usage: main RESULT BUILT [MEASUREMENT…]");
   const names = wanted.length > 0 ? wanted : Object.keys(MEASUREMENTS);
   const unknown = names.filter((name) => !Object.hasOwn(MEASUREMENTS, name));
   if (unknown.length > 0) {
@@ -100,11 +100,11 @@ async function main([result, roundsProgram, ...wanted]: readonly string[]): Prom
   try {
     handOver(directory);
     const rounds = join(directory, "rounds");
-    copyFileSync(roundsProgram, rounds);
+    copyFileSync(join(built, "rounds"), rounds);
     for (const name of names) {
       process.stderr.write(`bench: ${name}\n`);
       const [before = 0] = loadavg();
-      const measured = (await MEASUREMENTS[name]?.({ directory, rounds })) ?? [];
+      const measured = (await MEASUREMENTS[name]?.({ directory, rounds, unfold: join(built, "unfold.cjs") })) ?? [];
       const [after = 0] = loadavg();
       rows.push(...measured.map((row): Measured => ({ ...row, load: [before, after] })));
     }

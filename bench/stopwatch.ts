@@ -40,9 +40,12 @@ export class Stopwatch {
   readonly #lines: Interface;
   readonly #answers: AsyncIterator<string>;
 
-  /** @param argv ends in the program `rounds`, or in something that starts it */
-  constructor(argv: readonly string[], cwd: string) {
-    this.#child = spawnAsUser(argv, cwd);
+  /**
+   * @param argv ends in the program `rounds`, or in something that starts it
+   * @param start how that is run
+   */
+  constructor(argv: readonly string[], cwd: string, start = spawnAsUser) {
+    this.#child = start(argv, cwd);
     if (this.#child.stdout === null) throw new TypeError("no pipe");
     this.#lines = createInterface({ input: this.#child.stdout });
     this.#answers = this.#lines[Symbol.asyncIterator]();

@@ -1,7 +1,7 @@
 #!/bin/bash
 # build.sh - makes the root file systems of the test images: build/images/NAME.tar
 #
-#   images/build.sh [NAME…]      all by default: bare debian foreign locked scratch
+#   images/build.sh [NAME…]      by default bare debian foreign locked mpich openmpi5 scratch; also: condor
 #   images/build.sh --hash NAME  prints the recipe's hash (what load.sh writes into the image's label)
 #
 # An image is made anew only when its recipe has changed (hash in NAME.key). Copies are kept for other
@@ -10,7 +10,7 @@
 set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 OUT=${HERE%/*}/build/images
-ALL=(bare debian foreign locked scratch)
+ALL=(bare debian foreign locked mpich openmpi5 scratch)
 CACHE=${GANGWAY_CACHE-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/gangway}
 case $CACHE in none | '') CACHE=none ;; *) CACHE=$CACHE/images ;; esac
 
@@ -21,7 +21,7 @@ die() { printf 'images: %s\n' "$*" >&2; exit 1; }
 # the image was made. Remove build/images and the cache for newer ones.
 recipe_hash() { # NAME
   local files=("recipe.sh" "probe/probe.c" "$1/recipe" "$1/config")
-  [ "$1" != debian ] || files+=("mpi/ring.c")
+  case $1 in debian | mpich | openmpi5) files+=("mpi/ring.c") ;; esac
   (cd "$HERE" && { uname -m; sha256sum "${files[@]}"; }) | sha256sum | cut -c1-32
 }
 
@@ -102,8 +102,8 @@ need() { # PROGRAM PACKAGE
 
 known() {
   local name
-  for name in "${ALL[@]}"; do [ "$name" != "$1" ] || return 0; done
-  die "there is no image $1 (there are: ${ALL[*]})"
+  for name in "${ALL[@]}" condor; do [ "$name" != "$1" ] || return 0; done
+  die "there is no image $1 (there are: ${ALL[*]} condor)"
 }
 
 if [ "${1:-}" = --hash ]; then

@@ -9,7 +9,7 @@
 set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 LABEL=gangway-test.recipe
-ALL=(bare debian foreign locked scratch)
+ALL=(bare debian foreign locked mpich openmpi5 scratch)
 
 die() { printf 'images: %s\n' "$*" >&2; exit 1; }
 engine=${1:-all}

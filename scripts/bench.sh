@@ -1,12 +1,14 @@
 #!/bin/bash
 # bench.sh [MEASUREMENT…] - measures Gangway against its peers: a table, and build/bench.json.
-# Measurements: launch three hop bulk reach copy help crowd memory size; all by default. Best on a machine that does nothing else.
+# Measurements: launch three srun carrier condor hop bulk reach copy help inject rendezvous crowd unfold names memory size; all by default. Best on a machine that does nothing else.
 set -eu
 cd "$(dirname "$0")/.."
 scripts/setup.sh test
 eval "$(test/rig/engines.sh env)"
 export GANGWAY_TEST_INSTALL=$GANGWAY_TEST_RIG/install-bench
 engine=
+cluster=
+condor=
 bench=
 reachable=$(grep -qsF '>>> gangway >>>' "$GANGWAY_TEST_HOME/.ssh/config" && echo before || true)
 
@@ -29,6 +31,8 @@ finish() {
   trap '' INT TERM HUP
   [ -z "$bench" ] || clear_bench || true
   rm -rf "$GANGWAY_TEST_INSTALL"
+  [ -z "$cluster" ] || test/rig/cluster.sh down
+  [ -z "$condor" ] || test/rig/condor.sh down
   [ -z "$engine" ] || test/rig/engines.sh down
 }
 trap finish EXIT
@@ -40,11 +44,32 @@ if ! docker -H "$GANGWAY_TEST_DOCKER" version >/dev/null 2>&1; then
   eval "$(test/rig/engines.sh env)"
 fi
 images/load.sh docker bare
+case " ${*:-srun} " in
+  *" srun "* | *" carrier "*)
+    if ! test/rig/cluster.sh status >/dev/null; then
+      cluster=ours
+      test/rig/cluster.sh up
+    fi
+    eval "$(test/rig/cluster.sh env)"
+    for host in n1 n2 n3; do images/load.sh "$(test/rig/cluster.sh engine "$host")" bare; done
+    ;;
+esac
+case " ${*:-condor} " in
+  *" condor "*)
+    # The pool's machine has the rig's installation.
+    scripts/install.sh "$GANGWAY_TEST_RIG/install"
+    condor=ours
+    test/rig/condor.sh up
+    export GANGWAY_CONDOR=$PWD/test/rig/condor.sh GANGWAY_CONDOR_WRAPPER=$PWD/examples/htcondor/wrapper
+    ;;
+esac
 scripts/install.sh "$GANGWAY_TEST_INSTALL"
 mkdir -p build/bench
 musl-gcc -std=c11 -D_GNU_SOURCE -O2 -static -s -Wall -Wextra -o build/bench/rounds bench/rounds.c
-npx esbuild bench/main.ts --bundle --platform=node --format=esm --target=node20 --log-level=warning --outfile=build/bench/main.mjs
+npx esbuild bench/main.ts bench/rendezvous-nodes.ts --bundle --platform=node --format=esm --target=node20 --log-level=warning \
+  --outdir=build/bench --out-extension:.js=.mjs
+npx esbuild bench/unfold.ts --bundle --platform=node --format=cjs --target=node20 --log-level=warning --outfile=build/bench/unfold.cjs
 # Behind us, since bash heeds a signal only when what runs in front of it has ended.
-node build/bench/main.mjs build/bench.json build/bench/rounds "$@" &
+node build/bench/main.mjs build/bench.json build/bench "$@" &
 bench=$!
 wait "$bench"

@@ -4,8 +4,9 @@ import { dirname, join, relative, resolve } from "node:path";
 
 const mayImport = {
   cli: ["job", "session", "access", "allocation", "udi", "engine", "config"],
-  job: ["allocation", "udi", "engine", "config"],
+  job: ["rendezvous", "allocation", "udi", "engine", "config"],
   session: ["job", "allocation", "udi", "engine", "config"],
+  rendezvous: ["allocation", "config"],
   access: ["allocation", "udi", "engine", "config"],
   allocation: ["config"],
   udi: ["config"],

@@ -101,6 +101,11 @@ if [ "$section" -ge 3 ]; then
   program sshfs sshfs
   program fuse3 fusermount3
   program chromium chromium
+  program xvfb Xvfb
+  program xauth xauth
+  program man-db man
+  program groff-base groff
+  program mandoc mandoc
 fi
 
 # Not out of Debian 12's archive, where it is too old.

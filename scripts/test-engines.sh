@@ -3,6 +3,8 @@
 # the tests' images in them, and installs this clone's Gangway. All of it is stopped when the caller exits.
 scripts/setup.sh test
 trap 'test/rig/engines.sh down' EXIT
+# What a run that was killed left in the homes of the tests' users: an index of jobs that nobody has any more.
+for home in /home/gangway-test /home/gangway-other; do rm -rf "$home/.gangway"; done
 test/rig/engines.sh up
 images/build.sh
 images/load.sh

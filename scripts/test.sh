@@ -5,13 +5,36 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh test
 mkdir -p build/tests
 rm -f build/tests/*.json
+# It takes as long as the checks do; condor.sh waits for it.
+images/build.sh condor &
 make --no-print-directory check VITEST_FLAGS="--reporter=default --reporter=json --outputFile.json=build/tests/unit.json"
 . scripts/test-engines.sh
 result=0
-trap 'test/rig/cluster.sh down; test/rig/engines.sh down' EXIT
-test/rig/cluster.sh up
+trap 'test/rig/condor.sh down; test/rig/cluster.sh down; test/rig/engines.sh down' EXIT
+test/rig/cluster.sh up podman
 eval "$(test/rig/cluster.sh env)"
-npx vitest run --project root --project oracle --project siblings --project engine --project job --project reach --project cluster \
-  --reporter=default --reporter=json --outputFile.json=build/tests/engines.json || result=$?
+# Lanes side by side, as each waits a good part of its time: what needs the engines of this machine, what needs the hosts of
+# the cluster, HTCondor, and the rest.
+lane() { # NAME PROJECT…
+  local name=$1 words=()
+  shift
+  for project; do words+=(--project "$project"); done
+  npx vitest run "${words[@]}" --reporter=default --reporter=json --outputFile.json="build/tests/$name.json"
+}
+lane cluster cluster >build/tests/cluster.log 2>&1 &
+cluster=$!
+lane others oracle root siblings >build/tests/others.log 2>&1 &
+others=$!
+# HTCondor's jobs are on an engine of this machine, too: they begin when no engine is restarted any more.
+lane restart restart || result=$?
+lane condor condor >build/tests/condor.log 2>&1 &
+condor=$!
+lane job job || result=$?
+# Those of the jobs look at all that is in an engine, so they were alone with what they make there.
+lane engine engine inject >build/tests/engine.log 2>&1 &
+engine=$!
+lane reach reach || result=$?
+for started in "$others" "$condor" "$cluster" "$engine"; do wait "$started" || result=$?; done
+for log in others condor cluster engine; do cat "build/tests/$log.log"; done
 node scripts/count-tests.mjs build/tests/*.json || result=1
 exit $result

@@ -318,6 +318,11 @@ if wanted "hostile configuration"; then
 	check "a job's file that others can write is refused" "Bad owner or permissions on /run/gangway/ssh_config rc=255" \
 	    "$(echo $(out in_host ssh node1 true))"
 	chmod 644 /run/gangway/ssh_config
+	mv /run/gangway/ssh_config /run/gangway/kept
+	ln -s kept /run/gangway/ssh_config
+	check "nor is one that a link leads to read" "/run/gangway/ssh_config is no plain file rc=255" \
+	    "$(echo $(out in_host ssh node1 true))"
+	mv /run/gangway/kept /run/gangway/ssh_config
 	rm -rf /home/alice/.ssh /home/alice/p
 fi
 

@@ -1,5 +1,5 @@
-import { ConfigError, UsageError } from "../config/errors.ts";
-import type { Where } from "../config/where.ts";
+import { UsageError } from "../config/errors.ts";
+import { fault, type Where } from "../config/where.ts";
 
 /** A member of the allocation. */
 export interface AllocatedNode {
@@ -83,14 +83,18 @@ export type Share = readonly [name: string, slots: number];
 /**
  * Puts the shares of one node together: most managers write a line a slot. A node stands where it was named first.
  *
- * @param where what the shares were read from, for the message when there are none
+ * @param where what the shares were read from, for the message
+ * @throws GangwayError when there are none
  */
 export function nodesOf(shares: Iterable<Share>, where: Where): AllocatedNode[] {
   const slots = new Map<string, number>();
   for (const [name, count] of shares) slots.set(name, (slots.get(name) ?? 0) + count);
-  if (slots.size === 0) throw new ConfigError(`${where.kind === "file" ? where.path : where.name}: names no node`);
+  if (slots.size === 0) throw fault(where, "names no node", where.kind === "flag" ? BY_HAND : undefined);
   return [...slots].map(([name, count], index) => ({ index, name, slots: count }));
 }
+
+const BY_HAND =
+  "name at least one, such as n[01-04],big7; without --hosts and --hostfile the workload manager names them";
 
 /**
  * Whether two names can be one machine's: the same, whatever the case of letters, or one of them the other's first

@@ -9,14 +9,25 @@ import { fault, quote, type Where } from "../config/where.ts";
 /** More than any allocation has. */
 export const MOST_NAMES = 100_000;
 
-/** `{"from": "08", "count": 4}` is 08, 09, 10, 11. */
+/** `{"from": "08", "first": 8, "count": 4}` is 08, 09, 10, 11. */
 interface Range {
   readonly from: string;
+  /** The same as a number, where there are several and `from` has no more than {@link MOST_DIGITS}. */
+  readonly first: number;
   readonly count: number;
 }
 
-/** Between two brackets, or the ends of a name, a text; in brackets, ranges. */
-type Part = string | readonly Range[];
+/** What a bracket holds. */
+interface Bracket {
+  readonly ranges: readonly Range[];
+  /** Numbers in all. */
+  readonly count: number;
+  /** Characters of the longest number. */
+  readonly width: number;
+}
+
+/** Between two brackets, or the ends of a name, a text. */
+type Part = string | Bracket;
 
 /**
  * The names that a hostlist stands for, in its order: `n[01-03],big7` is n01, n02, n03, big7. A list of nothing is none.
@@ -29,7 +40,7 @@ export function unfoldHostlist(text: string, where: Where): string[] {
   const names: string[] = [];
   for (const { token, at } of elements(text, where)) {
     const parts = partsOf(token, at, where, text);
-    const count = parts.reduce((product, part) => product * countOf(part), 1);
+    const count = parts.reduce((product, part) => product * (typeof part === "string" ? 1 : part.count), 1);
     if (names.length + count > MOST_NAMES) throw tooMany(text, at, where);
     expand(parts, names);
   }
@@ -81,9 +92,9 @@ function partsOf(token: string, at: number, where: Where, text: string): Part[] 
   let position = at;
   for (const piece of token.split(/(\[[^\]]*\])/)) {
     if (piece.startsWith("[")) {
-      const ranges = rangesOf(piece.slice(1, -1), position + 1, where, text);
-      parts.push(ranges);
-      longest += "0".repeat(ranges.reduce((width, each) => Math.max(width, widthOf(each)), 0));
+      const bracket = bracketOf(piece.slice(1, -1), position + 1, where, text);
+      parts.push(bracket);
+      longest += "0".repeat(bracket.width);
     } else if (piece !== "") {
       parts.push(piece);
       longest += piece;
@@ -101,9 +112,50 @@ function partsOf(token: string, at: number, where: Where, text: string): Part[] 
 
 const SINGLE_OR_RANGE = /^([0-9]{1,20})(?:-([0-9]{1,20}))?$/;
 
-function rangesOf(inside: string, at: number, where: Where, text: string): Range[] {
+/** A number of so many digits is exact, and so is its successor. */
+const MOST_DIGITS = 15;
+
+/** What hardly any bracket holds. A launch reads one list, once: what counts is how few steps there are, compiled or not. */
+const NOT_PLAIN = /[^0-9,-]/;
+
+function bracketOf(inside: string, at: number, where: Where, text: string): Bracket {
+  return (NOT_PLAIN.test(inside) ? undefined : plainBracket(inside)) ?? checkedBracket(inside, at, where, text);
+}
+
+/** @returns undefined where there is something to explain */
+function plainBracket(inside: string): Bracket | undefined {
+  const ranges: Range[] = [];
+  let sum = 0;
+  let width = 0;
+  for (const written of inside.split(",")) {
+    const dash = written.indexOf("-");
+    if (dash === -1) {
+      if (written === "" || written.length > MOST_DIGITS) return undefined;
+      ranges.push({ from: written, first: 0, count: 1 });
+      sum++;
+      if (written.length > width) width = written.length;
+      continue;
+    }
+    const from = written.slice(0, dash);
+    const to = written.slice(dash + 1);
+    const first = Number(from);
+    const count = Number(to) - first + 1;
+    // Not a number where there is another dash; no end at all would be taken for 0.
+    if (!(count >= 1 && count <= MOST_NAMES) || from === "" || to === "") return undefined;
+    if (from.length > MOST_DIGITS || to.length > MOST_DIGITS) return undefined;
+    ranges.push({ from, first, count });
+    sum += count;
+    if (from.length > width) width = from.length;
+    // Zeros before the upper end say nothing.
+    if (to.length > width) width = Math.max(width, String(Number(to)).length);
+  }
+  return { ranges, count: sum, width };
+}
+
+function checkedBracket(inside: string, at: number, where: Where, text: string): Bracket {
   let position = at;
-  return inside.split(",").map((written) => {
+  let width = 0;
+  const ranges = inside.split(",").map((written) => {
     const place = position;
     position += written.length + 1;
     const match = SINGLE_OR_RANGE.exec(written);
@@ -111,23 +163,16 @@ function rangesOf(inside: string, at: number, where: Where, text: string): Range
       const reason = written === "" ? "a number is missing" : `${quote(written)} is neither a number nor a range`;
       throw wrong(text, place, where, reason, "within brackets write numbers and ranges, such as [1,3-5] or [001-128]");
     }
-    const [, from = "", to] = match;
-    if (to === undefined) return { from, count: 1 };
+    const [, from = "", to = from] = match;
     const count = BigInt(to) - BigInt(from) + 1n;
     if (count < 1n) {
       throw wrong(text, place, where, `the range ${written} goes down`, `write the lower number first: ${to}-${from}`);
     }
     if (count > BigInt(MOST_NAMES)) throw tooMany(text, place, where);
-    return { from, count: Number(count) };
+    width = Math.max(width, from.length, String(BigInt(to)).length);
+    return { from, first: Number(from), count: Number(count) };
   });
-}
-
-function widthOf({ from, count }: Range): number {
-  return Math.max(from.length, String(BigInt(from) + BigInt(count - 1)).length);
-}
-
-function countOf(part: Part): number {
-  return typeof part === "string" ? 1 : part.reduce((sum, { count }) => sum + count, 0);
+  return { ranges, count: ranges.reduce((sum, { count }) => sum + count, 0), width };
 }
 
 /** Appends every name, the last bracket counting fastest. */
@@ -137,21 +182,54 @@ function expand(parts: readonly Part[], names: string[]): void {
     const into = index === parts.length - 1 ? names : [];
     for (const head of heads) {
       if (typeof part === "string") into.push(head + part);
-      else for (const range of part) pushRange(head, range, into);
+      else pushRanges(head, part.ranges, into);
     }
     heads = into;
   }
 }
 
-/** Plain steps: for one long range, this is where the time goes. */
-function pushRange(head: string, { from, count }: Range, into: string[]): void {
-  const width = from.length;
-  // Beyond 2^53 a number would lose its last digits; below, it is many times faster.
-  const exact = width > MOST_DIGITS;
-  const first = exact ? BigInt(from) : Number(from);
-  for (let step = 0; step < count; step++) {
-    const number = typeof first === "bigint" ? String(first + BigInt(step)) : `${first + step}`;
-    into.push(number.length < width ? head + number.padStart(width, "0") : head + number);
+/** Two digits, so that of a hundred numbers in a row one alone has to be written. */
+const PAIRS: readonly string[] = Array.from({ length: 100 }, (_, number) => `${number < 10 ? "0" : ""}${number}`);
+
+function pushRanges(head: string, ranges: readonly Range[], into: string[]): void {
+  // What the numbers of a hundred begin with: ranges that follow each other often have it in common.
+  let start = "";
+  let hundred = Number.NaN;
+  let digits = 0;
+  for (const { from, first, count } of ranges) {
+    if (count === 1) {
+      into.push(head + from);
+      continue;
+    }
+    let pair = first - hundred;
+    if (!(pair >= 0 && pair < 100 && from.length === digits)) {
+      digits = from.length;
+      pair = first % 100;
+      hundred = first - pair;
+      start = head + from.slice(0, -2);
+    }
+    const stop = pair + count;
+    if (stop <= 100 && digits > 1 && digits <= MOST_DIGITS) {
+      for (; pair < stop; pair++) into.push(start + PAIRS[pair]);
+    } else if (digits > MOST_DIGITS) {
+      // Here a number would lose its last digits.
+      for (let step = 0n; step < count; step++) into.push(head + String(BigInt(from) + step).padStart(digits, "0"));
+    } else pushNumbers(head, first, count, digits, into);
+  }
+}
+
+/** For a long range, this is where the time goes. */
+function pushNumbers(head: string, first: number, count: number, width: number, into: string[]): void {
+  const end = first + count;
+  let number = first;
+  // Without a tens digit, unless one is written all the same.
+  for (; width < 2 && number < end && number < 10; number++) into.push(`${head}${number}`);
+  while (number < end) {
+    const hundreds = Math.floor(number / 100);
+    const start =
+      hundreds === 0 ? head + "0".repeat(Math.max(0, width - 2)) : head + String(hundreds).padStart(width - 2, "0");
+    const stop = Math.min(end, hundreds * 100 + 100);
+    for (let last = number - hundreds * 100; number < stop; number++, last++) into.push(start + PAIRS[last]);
   }
 }
 
@@ -190,9 +268,6 @@ export function foldHostlist(names: readonly string[]): string {
   if (group !== undefined) written.push(render(group));
   return written.join(",");
 }
-
-/** A number of so many digits is exact, and so is its successor. */
-const MOST_DIGITS = 15;
 
 /** Before, in and behind the number that nodes are told apart by: the last of the host's own label, else one at the end. */
 function splitName(name: string): [head: string, number: string, tail: string] {

@@ -27,7 +27,8 @@ export const htcondor: Manager = {
     if (cluster === undefined || process === undefined) {
       throw fault(variable(JOB_AD), `${quote(ad.path)} has no ClusterId or no ProcId`, WITHOUT_MANAGER);
     }
-    return { id: `${cluster}.${process}`, restarts: 0 };
+    // How often it had begun to run before: it was evicted, or held and released. It is not counted for one that is new.
+    return { id: `${cluster}.${process}`, restarts: Number(numberIn(ad, "NumJobStarts") ?? 0) };
   },
   nodes(surroundings) {
     const processes = optionalNumber(surroundings, "_CONDOR_NPROCS") ?? "1";
@@ -46,6 +47,24 @@ export const htcondor: Manager = {
   // A job of one machine is on it.
   here: machine,
 };
+
+/** What a slot of the machine has, by its ad: cpus, and memory in megabytes (of 1,048,576 bytes). */
+export function machineShare(surroundings: Surroundings): { cpus?: number; memoryBytes?: number } {
+  if (optional(surroundings, MACHINE_AD) === undefined) return {};
+  const ad = readAd(surroundings, MACHINE_AD);
+  const [cpus, memory] = ["Cpus", "Memory"].map((name) => Number(numberIn(ad, name) ?? 0));
+  return { ...(cpus ? { cpus } : {}), ...(memory ? { memoryBytes: memory * 1_048_576 } : {}) };
+}
+
+/**
+ * What tells a job from those of the same number in other queues: `SCHEDD#CLUSTER.PROC#TIME`.
+ *
+ * @returns undefined where its ad does not say it
+ */
+export function globalJobId(surroundings: Surroundings): string | undefined {
+  const written = readAd(surroundings, JOB_AD).attributes.get("globaljobid");
+  return /^"([^"\\\p{Cc}]{1,1000})"$/u.exec(written ?? "")?.[1];
+}
 
 interface Ad {
   readonly path: string;

@@ -1,4 +1,4 @@
-import { reasonOf } from "../config/errors.ts";
+import { systemReasonOf } from "../config/errors.ts";
 import { isNodeName } from "../config/host-name.ts";
 import { fault, quote, type Where } from "../config/where.ts";
 import type { Share, Surroundings } from "./allocation.ts";
@@ -116,7 +116,8 @@ export function readFile(surroundings: Surroundings, where: Where, path: string)
   try {
     return surroundings.readFile(path);
   } catch (error) {
-    throw fault(where, `${quote(path)}: ${reasonOf(error)}`, where.kind === "flag" ? undefined : WITHOUT_MANAGER);
+    const hint = where.kind === "flag" ? "name a file that you can read" : WITHOUT_MANAGER;
+    throw fault(where, `${quote(path)} cannot be read: ${systemReasonOf(error)}`, hint);
   }
 }
 

@@ -1,16 +1,8 @@
-import { fault, quote, type Where } from "../config/where.ts";
+import { fault, quote } from "../config/where.ts";
 import { type AllocatedNode, type Manager, nodesOf, type Share, type Surroundings } from "./allocation.ts";
-import { MOST_NAMES, unfoldHostlist } from "./hostlist.ts";
-import {
-  number,
-  optional,
-  optionalNumber,
-  parseNode,
-  parseSlots,
-  required,
-  variable,
-  WITHOUT_MANAGER,
-} from "./read.ts";
+import { parseCounts } from "./counts.ts";
+import { unfoldHostlist } from "./hostlist.ts";
+import { number, optional, optionalNumber, parseNode, required, variable, WITHOUT_MANAGER } from "./read.ts";
 
 /** A Slurm job's word on itself: the environment that sbatch(1), salloc(1) and srun(1) document as their output. */
 export const slurm: Manager = {
@@ -115,31 +107,4 @@ function slotsOf(surroundings: Surroundings, suffix: string, count: number): rea
     );
   }
   return [];
-}
-
-/**
- * Slurm's short form of a number a node: `2(x3),1` is 2, 2, 2, 1.
- *
- * @throws GangwayError that says what is wrong at which character, counted from 1
- */
-export function parseCounts(text: string, where: Where): number[] {
-  const counts: number[] = [];
-  let at = 0;
-  for (const written of text.split(",")) {
-    const match = /^([0-9]{1,5})(?:\(x([1-9][0-9]{0,5})\))?$/.exec(written);
-    const times = Number(match?.[2] ?? 1);
-    if (match === null || counts.length + times > MOST_NAMES) {
-      const reason =
-        match === null ? "is neither a number nor one with its repeats" : `is for more than ${MOST_NAMES} nodes`;
-      throw fault(
-        where,
-        `${quote(text)}: ${quote(written)} ${reason}, at character ${at + 1}`,
-        "write 2(x3),1 for 2, 2, 2, 1",
-      );
-    }
-    const count = parseSlots(match[1] ?? "", where);
-    for (let repeat = 0; repeat < times; repeat++) counts.push(count);
-    at += written.length + 1;
-  }
-  return counts;
 }

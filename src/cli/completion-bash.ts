@@ -1,4 +1,4 @@
-import { type CommandModel, type Value, withSubcommands } from "./completion-model.ts";
+import { type CommandModel, OTHER_NAMES, type Value, withSubcommands } from "./completion-model.ts";
 
 /** What bash's and zsh's functions have in common: look-ups in the shape of `case`, which both read alike. */
 
@@ -101,5 +101,12 @@ _gangway() {
   esac
 }
 complete -F _gangway gangway
+# By these names the program is the command of that name.
+_gangway_named() {
+  COMP_WORDS=(gangway "\${COMP_WORDS[0]##*/}" "\${COMP_WORDS[@]:1}")
+  COMP_CWORD=$((COMP_CWORD + 1))
+  _gangway
+}
+complete -F _gangway_named ${OTHER_NAMES.join(" ")}
 `;
 }

@@ -1,4 +1,4 @@
-import { type CommandModel, type OptionModel, type Value, withSubcommands } from "./completion-model.ts";
+import { type CommandModel, type OptionModel, OTHER_NAMES, type Value, withSubcommands } from "./completion-model.ts";
 
 function quote(text: string): string {
   return `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
@@ -24,7 +24,11 @@ function wordsFor(value: Value): string {
 }
 
 function optionLine(at: string, { names, summary, value }: OptionModel): string {
-  const words = names.map((name) => (name.startsWith("--") ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`));
+  const words = names.map((name) => {
+    if (name.startsWith("--")) return `-l ${name.slice(2)}`;
+    // Of one letter, or long as in older programs.
+    return `${name.length === 2 ? "-s" : "-o"} ${name.slice(1)}`;
+  });
   const given = value === undefined ? "" : ` ${wordsFor(value)}`;
   return `complete -c gangway -n ${at} ${words.join(" ")}${given} -d ${quote(summary)}`;
 }
@@ -80,5 +84,7 @@ end
 complete -c gangway -n __gangway_only -s h -l help -d 'what there is to say'
 complete -c gangway -n __gangway_only -s V -l version -d 'the version'
 ${[...names, ...commands.flatMap(withSubcommands).flatMap(commandLines)].join("\n")}
+# By these names the program is the command of that name.
+${OTHER_NAMES.map((name) => `complete -c ${name} -w ${quote(`gangway ${name}`)}`).join("\n")}
 `;
 }

@@ -27,6 +27,9 @@ export interface CommandModel {
   readonly subcommands: readonly CommandModel[];
 }
 
+/** By which the program may be called as well (scripts/entry.cjs), each for the command of that name. */
+export const OTHER_NAMES = ["condor_ssh_to_job", "shifter"] as const;
+
 const SIGNALS = "TERM INT HUP QUIT KILL USR1 USR2 STOP CONT".split(" ");
 const HELP: OptionModel = { names: ["-h", "--help"], summary: "what there is to say" };
 
@@ -41,7 +44,7 @@ function valueNamed(placeholder: string, choices: readonly string[] | undefined)
   if (placeholder === "SIGNAL") return { kind: "choices", words: SIGNALS };
   if (placeholder === "USER") return { kind: "users" };
   if (/^DIRECTORY\b/.test(placeholder)) return { kind: "directories" };
-  return { kind: /^(FILE|PATH|SOCKET|SOURCE|\/)/.test(placeholder) ? "files" : "text" };
+  return { kind: /^(FILE|PATH|SOCKET|SOURCE|FROM|\/)/.test(placeholder) ? "files" : "text" };
 }
 
 function optionOf(option: Option): OptionModel {
@@ -86,22 +89,27 @@ export function modelOf(command: Command, path: readonly string[], summary: stri
   };
 }
 
-/** The same of a command that reads its words by itself, as ssh does: by its help, whose first line is its usage. */
+/**
+ * The same of a command that reads its words by itself, as ssh does: by its help, whose first line is its usage. HTCondor's
+ * long options have one dash.
+ */
 export function modelOfHelp(help: string, path: readonly string[], summary: string): CommandModel {
-  const options = [...help.matchAll(/^ {2}(--[a-z-]+)(?: ([A-Z]+))? {2,}(\S.*)$/gm)].map(
-    ([, name = "", placeholder, text = ""]): OptionModel => {
-      // "socket, tcp or ssh; without it …"
-      const words = text.split(";")[0]?.split(/, | or /) ?? [];
-      const choices = words.length > 1 && words.every(isChoice) ? words : undefined;
-      const value = placeholder === undefined ? undefined : valueNamed(placeholder, choices);
-      return { names: [name], summary: text, ...(value === undefined ? {} : { value }) };
-    },
-  );
+  const options = [
+    ...help.matchAll(/^ {2}(?:(-\w), | {4})?(--?[A-Za-z][a-z-]*)(?:\[[=:]\S+\]| (\S+))? {2,}(\S.*)$/gm),
+  ].map(([, short, long = "", placeholder, text = ""]): OptionModel => {
+    // "socket, tcp or ssh; without it …"
+    const words = text.split(";")[0]?.split(/, | or /) ?? [];
+    const choices = words.length > 1 && words.every(isChoice) ? words : undefined;
+    const value = placeholder === undefined ? undefined : valueNamed(placeholder, choices);
+    const names = [...(short === undefined ? [] : [short]), long];
+    return { names, summary: text, ...(value === undefined ? {} : { value }) };
+  });
+  const ofJob = /\b(?:JOB|CLUSTER)\b/.test(help.split("\n", 1)[0] ?? "");
   return {
     path,
     summary,
     options,
-    operands: [jobValue(help), { kind: "files" }],
+    operands: [...(ofJob ? [jobValue(help)] : []), { kind: "files" }],
     variadic: true,
     passThrough: true,
     subcommands: [],

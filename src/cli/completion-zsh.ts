@@ -1,5 +1,5 @@
 import { lookUps, quote } from "./completion-bash.ts";
-import { type CommandModel, withSubcommands } from "./completion-model.ts";
+import { type CommandModel, OTHER_NAMES, withSubcommands } from "./completion-model.ts";
 
 /** A line of a description: one sentence is enough, and a colon would end the word that it describes. */
 function described(word: string, summary: string): string {
@@ -20,7 +20,7 @@ export function renderZsh(commands: readonly CommandModel[]): string {
       return `    ${quote(path.join(" "))}) reply=(${words.join(" ")}) ;;`;
     });
   const names = commands.map(({ path, summary }) => described(path.join(" "), summary));
-  return `#compdef gangway
+  return `#compdef gangway ${OTHER_NAMES.join(" ")}
 # Made by \`gangway completion zsh\`. In ~/.zshrc, behind compinit: source <(gangway completion zsh)
 ${lookUps(commands)}
 __gangway_described() {
@@ -47,6 +47,8 @@ __gangway_offer() { # KIND
   esac
 }
 _gangway() {
+  # By another name the program is the command of that name.
+  if [[ \${words[1]:t} == (${OTHER_NAMES.join("|")}) ]]; then words=(gangway "\${words[1]:t}" "\${(@)words[2,-1]}"); (( CURRENT += 1 )); fi
   local cur=\${words[CURRENT]} prev=\${words[CURRENT-1]} route=\${words[2]} passes REPLY
   local -i at=3 operands=0 behind=0
   local -a reply
@@ -78,7 +80,7 @@ if [[ $funcstack[1] = _gangway ]]; then
   _gangway "$@"
 else
   (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -D }
-  compdef _gangway gangway
+  compdef _gangway gangway ${OTHER_NAMES.join(" ")}
 fi
 `;
 }

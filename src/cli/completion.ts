@@ -28,8 +28,9 @@ export function command(): Command {
 }
 
 async function commandModels(): Promise<CommandModel[]> {
+  const visible = Object.entries(COMMANDS).filter(([, { hidden }]) => hidden === undefined);
   return await Promise.all(
-    Object.entries(COMMANDS).map(async ([name, { summary, load }]) => {
+    visible.map(async ([name, { summary, load }]) => {
       const module = await load();
       return "help" in module ? modelOfHelp(module.help, [name], summary) : modelOf(module.command(), [name], summary);
     }),

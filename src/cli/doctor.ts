@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { GangwayError, STATUS, UsageError } from "../config/errors.ts";
 import { openRunBase } from "../config/paths.ts";
-import { examineEngine, examineUdiImage, type Finding } from "../job/doctor.ts";
+import { examineEngine, examineUdiImage, type Finding, managerHere } from "../job/doctor.ts";
 import { addSettings, configure, connectEngine, givenSettings, ownerOf, udiImageOf } from "./context.ts";
 import { print } from "./output.ts";
 import { seekerOf } from "./reach.ts";
@@ -78,7 +78,7 @@ async function examine(self: Command, user: string | undefined): Promise<Finding
       );
       return [{ what: "directory", state: "ok", detail: `${base.path} (in memory, private)` }, ...passed];
     });
-    return await examineEngine(() => connectEngine(config), owner.account);
+    return await examineEngine(() => connectEngine(config, user), owner.account, managerHere(process.env.PATH ?? ""));
   });
   return findings;
 }

@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import { JobError } from "../config/errors.ts";
-import { findJob, recordOf } from "../job/jobs.ts";
-import { addSettings, configure, givenSettings, visibleUid, withEngine } from "./context.ts";
+import { chooseJob, recordOf } from "../job/jobs.ts";
+import { addSettings, configure, givenSettings } from "./context.ts";
+import { jobsHere } from "./jobs-here.ts";
 import { print } from "./output.ts";
 import { renderTable } from "./table.ts";
 
@@ -14,7 +15,7 @@ export function command(): Command {
   addSettings(hosts, ["engine"]);
   return hosts.action(async (id: string | undefined, options: { user?: string; json?: boolean }, self: Command) => {
     const config = await configure(givenSettings(self));
-    const job = await withEngine(config, (engine) => findJob(engine, visibleUid(options.user), id));
+    const job = chooseJob(await jobsHere(config, options.user), id);
     const record = recordOf(job);
     if (record === undefined) throw new JobError(`job ${job.job} is not up yet`, { hint: "ask again in a moment" });
     if (options.json === true) {

@@ -1,6 +1,7 @@
 import { Command } from "commander";
-import { findJob, recordOf } from "../job/jobs.ts";
-import { addSettings, configure, givenSettings, visibleUid, withEngine } from "./context.ts";
+import { chooseJob, recordOf } from "../job/jobs.ts";
+import { addSettings, configure, givenSettings } from "./context.ts";
+import { jobsHere } from "./jobs-here.ts";
 import { print } from "./output.ts";
 
 export function command(): Command {
@@ -11,7 +12,7 @@ export function command(): Command {
   addSettings(inspect, ["engine"]);
   return inspect.action(async (id: string | undefined, options: { user?: string }, self: Command) => {
     const config = await configure(givenSettings(self));
-    const job = await withEngine(config, (engine) => findJob(engine, visibleUid(options.user), id));
+    const job = chooseJob(await jobsHere(config, options.user), id);
     print(`${JSON.stringify({ ...job, record: recordOf(job) }, null, 2)}\n`);
   });
 }

@@ -2,11 +2,12 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { Command } from "commander";
 import { GangwayError, JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import { parseDuration } from "../config/parse.ts";
+import { printable } from "../config/printable.ts";
 import { launcherSocketOf } from "../job/directory.ts";
-import { connectorOf } from "../job/kit.ts";
 import { type LauncherAddress, listKeys, revokeKey, signKey } from "../job/owner-client.ts";
-import { isComment, type KeyEntry, LONGEST_COMMENT, type SignedKey } from "../job/owner-protocol.ts";
+import { isComment, type KeyEntry, LONGEST_COMMENT } from "../job/owner-protocol.ts";
 import { relayKit } from "../session/carrier.ts";
+import { kitOf } from "../session/kit-of.ts";
 import { renderKitReply } from "../session/kit-reply.ts";
 import { resolveJob } from "../session/resolve.ts";
 import { quoted } from "../udi/names.ts";
@@ -15,7 +16,7 @@ import { configure, type Owner, ownerOf } from "./context.ts";
 import { print } from "./output.ts";
 import { notHere, type OwnJob, ownJob } from "./own-job.ts";
 import { seekerOf } from "./reach.ts";
-import { printable, renderTable } from "./table.ts";
+import { renderTable } from "./table.ts";
 
 const LARGEST_INPUT = 64 * 1024;
 
@@ -96,7 +97,7 @@ async function authorize(text: string, file: string | undefined, options: Author
     ...(seconds === undefined ? {} : { seconds }),
     ...(options.comment === undefined ? {} : { comment: options.comment }),
   });
-  print(options.kit === true ? kitLines(reached, signed) : `${signed.certificate}\n`);
+  print(options.kit === true ? renderKitReply(kitOf(reached, signed)) : `${signed.certificate}\n`);
   if (options.kit !== true && process.stderr.isTTY === true) {
     process.stderr.write(
       `gangway: signed for job ${reached.job.id} until ${signed.expires}, serial ${signed.serial}\n`,
@@ -183,21 +184,6 @@ function onlyKey(text: string, from: string): string {
     throw wrong(`${from}: ${error.message}`, error.hint ?? GIVE_PUB);
   }
   return line;
-}
-
-/** Data, never configuration or shell (docs/internals.md, section 10): whoever reads it need not believe this host. */
-function kitLines({ job, node }: OwnJob, { certificate, authority }: SignedKey): string {
-  const { record } = job;
-  const { principal, socket, port, addresses } = node;
-  return renderKitReply({
-    certificate,
-    authority,
-    principal,
-    user: record.user,
-    socket,
-    connector: connectorOf(record.udiImage),
-    tcp: port === 0 ? [] : addresses.map((address) => ({ address, port })),
-  });
 }
 
 async function list(text: string, options: { json?: boolean; user?: string }): Promise<void> {

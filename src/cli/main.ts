@@ -1,13 +1,15 @@
 import { GangwayError, LAUNCHER_FAILED, STATUS, UsageError } from "../config/errors.ts";
+import { printableLines } from "../config/printable.ts";
 import { didYouMean } from "../config/suggest.ts";
 import { print, ReaderGone } from "./output.ts";
-import { printable } from "./table.ts";
 
 /** A command of `gangway`: its module is loaded only when it is called. */
 interface Entry {
   readonly summary: string;
   /** Exit status of a wrong command line (docs/internals.md, section 10); without it 125. */
   readonly usage?: number;
+  /** Nobody types it. */
+  readonly hidden?: true;
   load(): Promise<Module>;
 }
 
@@ -22,22 +24,46 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "start a job: its container on every node, an sshd in each, the command on the head",
     load: () => import("./run.ts"),
   },
-  shell: { summary: "a shell or a command in a running job's container", load: () => import("./shell.ts") },
+  "attach-runtime": {
+    summary: "start a container by Apptainer or another runtime, and let sessions in",
+    load: () => import("./attach-runtime.ts"),
+  },
+  shell: {
+    summary: "a shell or a command in a running job's container",
+    usage: STATUS.usage,
+    load: () => import("./shell.ts"),
+  },
   key: {
     summary: "keys of your own for a running job: authorize, list, revoke",
     usage: STATUS.usage,
     load: () => import("./key.ts"),
   },
   ssh: { summary: "plain ssh into a running job's container", usage: STATUS.usage, load: () => import("./ssh.ts") },
+  condor_ssh_to_job: {
+    summary: "the same in HTCondor's spelling",
+    usage: STATUS.usage,
+    load: () => import("./condor-ssh-to-job.ts"),
+  },
+  inject: {
+    summary: "the same sessions in any running container, which Gangway did not start",
+    usage: STATUS.usage,
+    load: () => import("./inject.ts"),
+  },
   proxy: {
     summary: "the way to a job's sshd, for ssh's ProxyCommand",
     usage: STATUS.usage,
     load: () => import("./proxy.ts"),
   },
+  shifter: { summary: "a command in an image, in Shifter's own words", usage: 1, load: () => import("./shifter.ts") },
   "ssh-config": {
     summary: "let plain ssh, scp, rsync and editors reach jobs by name",
     usage: STATUS.usage,
     load: () => import("./ssh-config.ts"),
+  },
+  pac: {
+    summary: "a browser's proxy configuration for a session's SOCKS port",
+    usage: STATUS.usage,
+    load: () => import("./pac.ts"),
   },
   ps: { summary: "the jobs that are running", load: () => import("./ps.ts") },
   inspect: { summary: "everything known about a running job, as JSON", load: () => import("./inspect.ts") },
@@ -52,18 +78,26 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import("./doctor.ts"),
   },
   config: { summary: "the settings, and where each came from", load: () => import("./config.ts") },
+  node: { summary: "a job's process on one of its hosts", hidden: true, load: () => import("./node.ts") },
+  carried: { summary: "a carrier's end on a job's host", hidden: true, load: () => import("./carried.ts") },
+  man: { summary: "manual pages", load: () => import("./man.ts") },
   completion: { summary: "what your shell needs to complete all this", load: () => import("./completion.ts") },
 };
 
 declare const GANGWAY_VERSION: string;
 
+/** What the program is for, in a sentence. */
+export const DESCRIPTION =
+  "Starts a batch job's container on every node and puts an OpenSSH server of its own into each.";
+
 function overview(): string {
-  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
-  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  const shown = Object.entries(COMMANDS).filter(([, { hidden }]) => hidden === undefined);
+  const width = Math.max(...shown.map(([name]) => name.length));
+  const lines = shown.map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
   return [
     "Usage: gangway COMMAND [OPTION…]",
     "",
-    "Starts a batch job's container on every node and puts an OpenSSH server of its own into each.",
+    DESCRIPTION,
     "",
     ...lines,
     "",
@@ -138,7 +172,7 @@ function explain(error: unknown, usage: number = LAUNCHER_FAILED): number {
     // A signal ended it.
     if (error.message === "") return error.exitCode;
     const lines = [`gangway: ${error.message}`, ...(error.hint === undefined ? [] : [`  ${error.hint}`])];
-    process.stderr.write(lines.map((line) => `${line.split("\n").map(printable).join("\n")}\n`).join(""));
+    process.stderr.write(lines.map((line) => `${printableLines(line)}\n`).join(""));
     return error instanceof UsageError && error.exitCode === LAUNCHER_FAILED ? usage : error.exitCode;
   }
   process.stderr.write(`gangway: this is a mistake of gangway's own, please report it\n${stackOf(error)}\n`);

@@ -8,7 +8,7 @@ export function command(): Command {
   const proxy = new Command("gangway proxy")
     .description("Copies between its standard streams and a job's sshd: a ProxyCommand for ssh, by `gangway proxy %h`.")
     .argument("<host>", "[NODE.]JOB.job, JOB or JOB.NODE")
-    .option("--connect <WAY>", "socket, tcp or ssh; without it the first that is possible")
+    .option("--connect <WAY>", "socket, tcp, ssh, srun or condor; without it the first that is possible")
     .option("--explain", "connect to nothing: say why plain ssh does not know the host")
     .option("--via <HOST>", "go there by ssh, and let gangway there find the way");
   addSettings(proxy, ["engine"]);
@@ -18,7 +18,13 @@ export function command(): Command {
       const config = await configure(givenSettings(self));
       const seeker = seekerOf(config, ownerOf(undefined));
       if (options.explain === true) throw await explainUnknown(seeker, host);
-      process.exitCode = await proxyTo({ seeker, host, way, via: options.via });
+      process.exitCode = await proxyTo({
+        seeker,
+        host,
+        way,
+        via: options.via,
+        runDirectory: config.values.runDirectory,
+      });
     },
   );
 }

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { reasonOf } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
+import { printable } from "../config/printable.ts";
 import { launcherSocketOf } from "../job/directory.ts";
 import { type JobSummary, listJobs, recordOf } from "../job/jobs.ts";
 import { localJobs } from "../job/local-jobs.ts";
@@ -16,12 +17,13 @@ import {
   visibleUid,
   withEngine,
 } from "./context.ts";
+import { jobsHere } from "./jobs-here.ts";
 import { print } from "./output.ts";
-import { printable, renderAge, renderTable } from "./table.ts";
+import { renderAge, renderTable } from "./table.ts";
 
 export function command(): Command {
   const ps = new Command("gangway ps")
-    .description("The jobs that are running on this engine: yours; for root, everybody's.")
+    .description("The jobs that are running on this host: yours; for root, everybody's.")
     .option("-u, --user <USER>", "whose jobs (root only)")
     .option("-q, --quiet", "the ids alone")
     .option("--sessions", "who is in the jobs of this host instead, a line each session")
@@ -34,7 +36,7 @@ export function command(): Command {
       await showSessions(config, options);
       return;
     }
-    const jobs = await withEngine(config, (engine) => listJobs(engine, visibleUid(options.user)));
+    const jobs = await jobsHere(config, options.user);
     if (options.json === true) {
       print(`${JSON.stringify(jobs.map((job) => ({ ...job, command: recordOf(job)?.command ?? null })))}\n`);
     } else if (options.quiet === true) print(jobs.map((job) => `${job.job}\n`).join(""));
@@ -84,7 +86,7 @@ async function launchersOf(config: Config, user: string | undefined): Promise<La
         : [{ job: job.id, user: job.record.user, address: addressOf(job.directory, owner) }],
     );
   }
-  const jobs = await withEngine(config, (engine) => listJobs(engine, undefined));
+  const jobs = await withEngine(config, undefined, (engine) => listJobs(engine, undefined));
   return jobs.flatMap((job) =>
     job.directory === undefined || job.orphaned || !job.sshd || recordOf(job) === undefined
       ? []

@@ -1,59 +1,39 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { hostname } from "node:os";
+import { isatty } from "node:tty";
 import { Command } from "commander";
 import type { Allocation } from "../allocation/allocation.ts";
-import { GangwayError, LAUNCHER_FAILED, reasonOf, UsageError } from "../config/errors.ts";
+import { GangwayError, JobTakenError, LAUNCHER_FAILED, reasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
-import { normalPath } from "../config/parse.ts";
-import { openRunBase } from "../config/paths.ts";
 import { settingKeys } from "../config/settings.ts";
 import { allocate, surroundingsOf } from "../job/allocate.ts";
 import { openOutputFile, type Report, reportToParent, startDetached } from "../job/detach.ts";
 import { underFreeId } from "../job/free-id.ts";
 import { launchIds, randomJobId } from "../job/id.ts";
-import { Launcher } from "../job/launcher.ts";
-import { checkTarget } from "../job/mounts.ts";
+import { type LaunchContext, Launcher } from "../job/launcher.ts";
+import { onEnoughNodes } from "../job/min-nodes.ts";
+import type { HostSettings } from "../job/node-protocol.ts";
 import { StderrReporter } from "../job/reporter.ts";
 import type { JobSpec } from "../job/spec.ts";
-import { type EnvSetting, parseEnvFile, parseEnvSetting } from "../udi/environment.ts";
+import { needsOthers, refuseTasks } from "../job/spread.ts";
+import { untilClosed } from "../job/step-engine.ts";
+import { ThisHost } from "../job/this-host.ts";
 import { checkJobId } from "../udi/names.ts";
 import {
   addSettings,
-  cacheOf,
   collectValues,
   configure,
-  connectEngine,
+  connectWithinStep,
   givenSettings,
+  hostPart,
   type Owner,
   ownerOf,
   runBasesOf,
   stateOf,
-  udiImageOf,
 } from "./context.ts";
 import { print } from "./output.ts";
+import { defined, outputFile, type RunOptions, specOf, wholeNumber } from "./run-options.ts";
 
-interface RunOptions {
-  readonly image?: string;
-  readonly nodes?: string;
-  readonly hosts?: string;
-  readonly hostfile?: string;
-  readonly name?: string;
-  readonly user?: string;
-  readonly env?: readonly string[];
-  readonly envFile?: readonly string[];
-  readonly clearenv?: boolean;
-  readonly entrypoint?: string;
-  readonly workdir?: string;
-  readonly tmpfs?: readonly string[];
-  readonly readOnly?: boolean;
-  readonly detach?: boolean;
-  readonly output?: string;
-  readonly tty?: boolean;
-  readonly stdin: boolean;
-  readonly sshd: boolean;
-  readonly heldBack?: readonly string[];
-  readonly detachedAs?: string;
-}
+declare const GANGWAY_VERSION: string;
 
 export function command(): Command {
   const run = new Command("gangway run")
@@ -63,7 +43,7 @@ export function command(): Command {
     .passThroughOptions()
     .option("-i, --image <IMAGE>", "the image every node's container is made of")
     .option("-N, --nodes <COUNT>", "so many virtual nodes on this machine: node1, node2, …")
-    .option("--hosts <LIST>", "the nodes, such as n[01-04],big7; only this machine can be named yet")
+    .option("--hosts <LIST>", "the nodes, such as n[01-04],big7; reached by your own ssh")
     .option("--hostfile <FILE>", "the nodes in a file, a line HOST, HOST slots=4 or HOST:4 each")
     .option("--name <NAME>", "the job's id, instead of the workload manager's or a random one")
     .option("-u, --user <USER>", "whose job it is (root only, and then needed)")
@@ -74,9 +54,18 @@ export function command(): Command {
     )
     .option("--env-file <FILE>", "set the variables in a file, a line NAME=VALUE each. May be repeated.", collectValues)
     .option("-E, --clearenv", "leave out the image's own variables")
+    .option(
+      "--caller-env",
+      "pass your own variables on, beneath the image's; those of this host and secrets by name stay",
+    )
     .option("--entrypoint <COMMAND>", "instead of the image's ENTRYPOINT; empty: none")
-    .option("-w, --workdir <DIRECTORY>", "where the command starts; else here, where that is mounted")
+    .option(
+      "-w, --workdir <DIRECTORY>",
+      "where the command starts (empty: the image's place); else here, where that is mounted",
+    )
     .option("--tmpfs <TARGET[:OPTIONS]>", "an empty directory in memory. May be repeated.", collectValues)
+    .option("--everywhere", "run the command on every node, its lines labelled by node; the worst exit code counts")
+    .option("--min-nodes <COUNT>", "go on without nodes that fail before the start, as long as so many are left")
     .option("--read-only", "the image's own files cannot be written")
     .option("-d, --detach", "return when the command runs, and print the job's id; output goes to gangway-JOB.out")
     .option("-o, --output <FILE>", "with --detach: where output goes; %j stands for the job's id")
@@ -97,11 +86,12 @@ export function command(): Command {
 async function runCommand(words: readonly string[], self: Command): Promise<number> {
   const options = self.opts<RunOptions>();
   const detached = options.detachedAs !== undefined;
-  const reporter = new StderrReporter(process.stderr.isTTY === true && !detached);
+  const reporter = new StderrReporter(isatty(2) && !detached);
   try {
     const config = await configure(givenSettings(self));
     const owner = ownerOf(options.user);
     const allocation = allocationFor(options, config, owner);
+    if (needsOthers(allocation, hostname())) refuseTasks(allocation, process.env);
     const exitCode = await underFreeId(
       idsFor(options, allocation),
       runBasesOf(config, owner),
@@ -109,7 +99,10 @@ async function runCommand(words: readonly string[], self: Command): Promise<numb
       async (id) => {
         const spec = specOf(words, options, config, owner, self, allocation, id);
         if (options.detach === true && !detached) return await detach(id, options, owner);
-        return await launch(spec, config, owner, reporter);
+        const start = async (part: JobSpec) => await launch(part, config, owner, reporter);
+        return options.minNodes === undefined
+          ? await start(spec)
+          : await onEnoughNodes(spec, wholeNumber("--min-nodes", options.minNodes), reporter, start);
       },
     );
     if (detached) reportToParent({ running: false, exitCode });
@@ -141,34 +134,66 @@ function failureReport(error: unknown): Report {
     return { running: false, exitCode: LAUNCHER_FAILED, message: `the launcher failed: ${stack ?? reasonOf(error)}` };
   }
   const { message, hint, exitCode } = error;
-  return { running: false, exitCode, message, ...(hint === undefined ? {} : { hint }) };
+  const taken = error instanceof JobTakenError;
+  return { running: false, exitCode, message, taken, ...(hint === undefined ? {} : { hint }) };
 }
 
 async function launch(spec: JobSpec, config: Config, owner: Owner, reporter: StderrReporter): Promise<number> {
-  const engine = await connectEngine(config);
+  const common = {
+    reporter,
+    stateDirectory: stateOf(config, owner),
+    ...(spec.outputFile === undefined ? {} : { onRunning: () => reportToParent({ running: true }) }),
+  };
+  const { id: job, allocation } = spec;
+  const place = { config, owner, job, nodes: allocation.nodes.length, note: (text: string) => reporter.note(text) };
+  if (spec.several) return await launchElsewhere(spec, config, { ...common, ...hostPart(place) });
+  const { engine, view, part } = await connectWithinStep(place);
   try {
-    const { path, passedOver } = openRunBase({
-      ...owner.places,
-      configured: config.values.runDirectory,
-      job: spec.id,
-      nodes: spec.allocation.nodes.length,
-    });
-    if (config.values.runDirectory !== undefined)
-      for (const reason of passedOver) reporter.note(`passed over ${reason}`);
+    const context = { ...common, ...part };
     const launcher = new Launcher(spec, {
-      engine,
-      udiImage: udiImageOf(config),
-      runBase: path,
-      cacheDirectory: cacheOf(config, owner),
-      stateDirectory: stateOf(config, owner),
-      identity: owner.identity,
-      reporter,
-      ...(spec.outputFile === undefined ? {} : { onRunning: () => reportToParent({ running: true }) }),
+      ...context,
+      hosts: (place, nodes, { signal }) => new ThisHost(spec, nodes, place, { ...context, engine, view, signal }),
     });
     return await launcher.run();
   } finally {
     engine.close();
+    await untilClosed(engine);
   }
+}
+
+/** The nodes are on several hosts: nothing but the launch itself is done in this process. */
+export async function launchElsewhere(
+  spec: JobSpec,
+  config: Config,
+  context: Omit<LaunchContext, "hosts">,
+): Promise<number> {
+  if (process.getuid?.() !== spec.account.uid) {
+    throw new UsageError("--user: root cannot launch a job of several hosts for another user", {
+      hint: "call gangway as that user, in the user's allocation",
+    });
+  }
+  const { rendezvousPorts: ports, nodeSilence: silenceMs, startCommand, nodeProgram, imagesMayDiffer } = config.values;
+  const { keepHeapSmall } = await import("../job/heap.ts");
+  keepHeapSmall(spec.allocation.nodes.length);
+  const { FarHosts } = await import("../job/far-hosts.ts");
+  const { starterFor } = await import("../job/starting.ts");
+  const starter = starterFor(spec.allocation, startCommand, config.origin("startCommand"));
+  const program = nodeProgram ?? process.argv[1] ?? "gangway";
+  const far = { ...context, starter, version: GANGWAY_VERSION, program: [program], ports, silenceMs, imagesMayDiffer };
+  const launcher = new Launcher(spec, {
+    ...context,
+    hosts: (place, nodes, upward) =>
+      new FarHosts(spec, nodes, place, { ...far, upward, settings: hostSettings(config) }),
+  });
+  return await launcher.run();
+}
+
+const ABOUT_HOSTS = ["engine", "runDirectory", "udiImagePath", "cacheDirectory"] as const;
+
+/** What the user said, by hand or in a file of the user's, of the host itself: the other hosts may not know it. */
+function hostSettings({ values, origins }: Config): HostSettings {
+  const said = ABOUT_HOSTS.filter((key) => origins(key).some(({ kind }) => kind !== "default" && kind !== "site"));
+  return defined(Object.fromEntries(said.map((key) => [key, values[key]])));
 }
 
 /** Starts this very command line once more, behind us, with the output in a file. */
@@ -178,159 +203,4 @@ async function detach(id: string, options: RunOptions, owner: Owner): Promise<nu
   const exitCode = await startDetached(argv, output);
   if (exitCode === 0) print(`${id}\n`);
   return exitCode;
-}
-
-function outputFile(options: RunOptions, id: string): string {
-  return resolve((options.output ?? "gangway-%j.out").replaceAll("%j", id));
-}
-
-function specOf(
-  words: readonly string[],
-  options: RunOptions,
-  config: Config,
-  owner: Owner,
-  self: Command,
-  allocation: Allocation,
-  id: string,
-): JobSpec {
-  const { values } = config;
-  if (options.image === "t" && process.argv.includes("-it")) {
-    throw new UsageError("-it is read as the image t: -i names the image here", {
-      hint: "leave it out: the command has a terminal and standard input by default",
-    });
-  }
-  if (options.image === undefined || options.image === "") {
-    throw new UsageError("no image was named", { hint: "gangway run --image IMAGE -- COMMAND" });
-  }
-  if (options.output !== undefined && options.detach !== true) {
-    throw new UsageError("--output belongs to --detach", { hint: "without it, redirect standard output" });
-  }
-  const detachedAs = options.detachedAs;
-  const listen = values.listen;
-  return {
-    id,
-    image: options.image,
-    pull: values.pull,
-    command: words,
-    ...(options.entrypoint === undefined ? {} : { entrypoint: options.entrypoint === "" ? [] : [options.entrypoint] }),
-    account: owner.account,
-    allocation,
-    ...defined({ network: values.network, port: values.port }),
-    ...(typeof listen === "string" ? {} : { listenAddress: listen.address }),
-    listen: listen !== "none",
-    sshd: options.sshd && values.allowSessions,
-    environment: {
-      clear: options.clearenv === true,
-      envFile: (options.envFile ?? []).flatMap(readEnvFile),
-      env: (options.env ?? []).map((setting) => parseEnvSetting(setting, process.env)),
-      term: process.env.TERM ?? "",
-      site: {
-        set: values.siteEnv,
-        prepend: values.siteEnvPrepend,
-        append: values.siteEnvAppend,
-        unset: values.siteEnvUnset,
-      },
-    },
-    ...defined({ workdir: options.workdir === undefined ? undefined : absolute(options.workdir) }),
-    callerDirectory: currentDirectory(),
-    mountHome: values.mountHome,
-    mountWorkdir: values.mountWorkdir,
-    volumes: values.volumes,
-    tmpfs: Object.fromEntries((options.tmpfs ?? []).map(parseTmpfs)),
-    readOnlyRoot: options.readOnly === true,
-    limits: {
-      ...defined({
-        nanoCpus: values.cpus === undefined ? undefined : Math.round(values.cpus * 1e9),
-        cpusetCpus: values.cpuset,
-        memoryBytes: values.memory,
-        shmBytes: values.shmSize,
-        pids: values.pids,
-        cgroupParent: values.cgroupParent,
-      }),
-      ulimits: values.ulimits,
-    },
-    devices: values.devices,
-    ...defined({ gpus: values.gpus, shell: values.shell, timeLimitMs: values.timeLimit }),
-    tty: wantsTerminal(options, self),
-    stdin: options.stdin && detachedAs === undefined,
-    linger: values.linger,
-    maxConnections: values.maxConnections,
-    maxPerSource: values.maxPerSource,
-    prepareTimeoutMs: values.prepareTimeout,
-    upTimeoutMs: values.upTimeout,
-    ...(detachedAs === undefined ? {} : { outputFile: outputFile(options, id) }),
-    keys: { usualMs: values.keyLifetime, mostMs: values.maxKeyLifetime },
-    auditSyslog: values.auditSyslog,
-    heldBack: Object.fromEntries((options.heldBack ?? []).map(parseHeldBack)),
-  };
-}
-
-/** The entries of an object that have a value. */
-function defined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
-}
-
-function wantsTerminal(options: RunOptions, self: Command): boolean {
-  const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
-  if (self.getOptionValueSource("tty") !== "cli") return terminal && process.stderr.isTTY === true && !options.detach;
-  if (options.tty === true && !terminal) {
-    throw new UsageError("--tty: standard input and output are no terminal", {
-      hint: "leave --tty out, or use script(1)",
-    });
-  }
-  return options.tty === true;
-}
-
-function currentDirectory(): string {
-  try {
-    return process.cwd();
-  } catch (error) {
-    throw new GangwayError("the current directory does not exist any more", {
-      hint: "change to another",
-      cause: error,
-    });
-  }
-}
-
-const START_WITH_SLASH = "write a path that starts with /";
-
-function wholeNumber(flag: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text))
-    throw new UsageError(`${flag} ${text}: not a whole number`, { hint: "write digits alone" });
-  return Number(text);
-}
-
-function absolute(path: string): string {
-  if (!path.startsWith("/")) {
-    throw new UsageError(`--workdir ${path}: not an absolute path in the container`, { hint: START_WITH_SLASH });
-  }
-  return path;
-}
-
-function readEnvFile(file: string): EnvSetting[] {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    throw new UsageError(`--env-file ${file}: ${reasonOf(error)}`, { hint: "name a file you can read", cause: error });
-  }
-  return parseEnvFile(text, file, process.env);
-}
-
-function parseTmpfs(text: string): [string, string] {
-  const colon = text.indexOf(":");
-  const target = colon === -1 ? text : text.slice(0, colon);
-  if (!target.startsWith("/")) {
-    throw new UsageError(`--tmpfs ${text}: not an absolute path in the container`, { hint: START_WITH_SLASH });
-  }
-  const path = normalPath(target);
-  checkTarget(`--tmpfs ${text}`, path);
-  return [path, colon === -1 ? "" : text.slice(colon + 1)];
-}
-
-function parseHeldBack(text: string): [string, number] {
-  const [node = "", milliseconds = ""] = text.split("=");
-  return [node, wholeNumber("--held-back", milliseconds)];
 }

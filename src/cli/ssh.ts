@@ -1,5 +1,6 @@
 import { STATUS, UsageError } from "../config/errors.ts";
 import { flagsFrom } from "../config/flags.ts";
+import { printable } from "../config/printable.ts";
 import { runChild } from "../session/child.ts";
 import { type EnterRequest, enterJob } from "../session/enter.ts";
 import { jobsInReach } from "../session/resolve.ts";
@@ -10,7 +11,6 @@ import { parseWay } from "../session/ways.ts";
 import { configure, foreignTo, ownerOf, udiImageOf } from "./context.ts";
 import { print } from "./output.ts";
 import { seekerOf } from "./reach.ts";
-import { printable } from "./table.ts";
 
 /** Also what `gangway completion` knows of the options. */
 export const help = `Usage: gangway ssh [SSH OPTION…] [OPTION…] JOB [COMMAND…]
@@ -18,8 +18,9 @@ export const help = `Usage: gangway ssh [SSH OPTION…] [OPTION…] JOB [COMMAND
 Plain ssh into a running job's container: ssh's own options, words and exit status. JOB is JOB, JOB.NODE or
 [NODE.]JOB.job. Your ~/.ssh/config is not read: -F ~/.ssh/config has it read behind the job's own.
 
+  --ssh PROGRAM    another client than ssh: sftp, scp, 'scp -r', sshfs; \`remote\` in its words, which stand behind JOB, is the job
   --auto-retry     wait until the job runs
-  --connect WAY    socket, tcp or ssh; without it the first that is possible
+  --connect WAY    socket, tcp, ssh, srun or condor; without it the first that is possible
   --via HOST       the job runs on HOST, or where gangway on HOST reaches it: go there by ssh
   --user USER      whose job it is (root only)
   --engine ENGINE  the engine that is asked when a job is not found
@@ -54,6 +55,7 @@ async function requestOf(words: SshWords, target: string): Promise<EnterRequest>
     target,
     way,
     runDirectory: config.values.runDirectory,
+    rules: config.values.clients,
     ...foreignTo(owner, () => udiImageOf(config)),
   };
 }

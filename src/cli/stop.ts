@@ -1,26 +1,13 @@
 import { constants } from "node:os";
 import { Command } from "commander";
-import { GangwayError, reasonOf, UsageError } from "../config/errors.ts";
+import { GangwayError, JobError, reasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
-import type { Engine } from "../engine/types.ts";
+import { printable } from "../config/printable.ts";
 import { collectDirectories } from "../job/collect.ts";
-import { launcherSocketOf } from "../job/directory.ts";
-import { directoryOfJob, findJob, type JobSummary } from "../job/jobs.ts";
-import { askLauncher, SilentLauncherError } from "../job/owner-client.ts";
-import type { OwnerRequest } from "../job/owner-protocol.ts";
-import {
-  addSettings,
-  configure,
-  givenSettings,
-  type Owner,
-  ownerOf,
-  runBasesOf,
-  visibleUid,
-  withEngine,
-} from "./context.ts";
-import { printable } from "./table.ts";
-
-type StopRequest = Extract<OwnerRequest, { op: "stop" }>;
+import { chooseJob, directoryOfJob, type JobSummary } from "../job/jobs.ts";
+import { addSettings, configure, givenSettings, ownerOf, runBasesOf, withEngine } from "./context.ts";
+import { endedByLauncher, type StopRequest } from "./end-job.ts";
+import { jobsHere } from "./jobs-here.ts";
 
 export function command(): Command {
   const stop = new Command("gangway stop")
@@ -53,33 +40,33 @@ async function endAll(ids: readonly string[], self: Command): Promise<void> {
     });
   const config = await configure(givenSettings(self));
   const request = { op: "stop", signal, graceMs: grace * 1000 } as const;
-  await withEngine(config, async (engine) => {
-    // Each of them is known before the first one ends: a slip of the pen ends nothing.
-    const jobs = [];
-    for (const id of new Set(ids)) jobs.push(await findJob(engine, visibleUid(options.user), id));
-    await Promise.all(jobs.map((job) => end(job, request, engine, config)));
-  });
+  const known = await jobsHere(config, options.user);
+  // Each of them is known before the first one ends: a slip of the pen ends nothing.
+  const jobs = [...new Set(ids)].map((id) => jobMeant(known, id));
+  await Promise.all(jobs.map((job) => end(job, request, options.user, config)));
 }
 
-async function end(job: JobSummary, request: StopRequest, engine: Engine, config: Config): Promise<void> {
+/** @throws JobError for a node's name, too: a job ends as a whole */
+function jobMeant(known: readonly JobSummary[], id: string): JobSummary {
+  const ofNode = known.find(({ job }) => id.startsWith(`${job}.`) || id === `${job}.job` || id.endsWith(`.${job}.job`));
+  if (ofNode === undefined || known.some(({ job }) => job === id)) return chooseJob(known, id);
+  throw new JobError(
+    `"${printable(id)}" is no job, but within job ${ofNode.job}, which ends on all its nodes or on none`,
+    {
+      hint: `gangway stop ${ofNode.job}`,
+    },
+  );
+}
+
+async function end(job: JobSummary, request: StopRequest, user: string | undefined, config: Config): Promise<void> {
   const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
-  const socket = job.orphaned ? undefined : launcherSocketOf({ directory: directoryOfJob(job) });
-  if (socket !== undefined && (await endedByLauncher(socket, request, owner))) return;
+  if (!job.orphaned && (await endedByLauncher(directoryOfJob(job), request, owner))) return;
   // No launcher that does it: what is there is only left over.
-  for (const node of job.nodes) await engine.remove(node.container);
+  await withEngine(config, user, async (engine) => {
+    for (const node of job.nodes) await engine.remove(node.container);
+  });
   for (const base of runBasesOf(config, owner))
     collectDirectories(owner.identity, base, (path, error) => {
       throw new GangwayError(`${path} cannot be removed: ${reasonOf(error)}`, { cause: error });
     });
-}
-
-/** Whether the launcher ended the job. One that was stopped (SIGSTOP) has its containers removed: a job ends all the same. */
-async function endedByLauncher(socket: string, request: StopRequest, { identity }: Owner): Promise<boolean> {
-  try {
-    return (await askLauncher(socket, request, identity)) !== undefined;
-  } catch (error) {
-    if (!(error instanceof SilentLauncherError)) throw error;
-    process.stderr.write(`gangway: ${printable(error.message)}: its containers are removed\n`);
-    return false;
-  }
 }

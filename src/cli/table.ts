@@ -1,3 +1,5 @@
+import { printable } from "../config/printable.ts";
+
 /** Columns of text, as wide as they need to be; the last one is not padded. */
 export function renderTable(given: readonly (readonly string[])[]): string {
   const rows = given.map((row) => row.map(printable));
@@ -11,11 +13,6 @@ export function renderTable(given: readonly (readonly string[])[]): string {
     )
     .map((line) => `${line.trimEnd()}\n`)
     .join("");
-}
-
-/** Names and commands come from labels and files that others may have written: a terminal must not obey them. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, "?");
 }
 
 /** An age in the two largest units: "3d4h", "5m12s". */

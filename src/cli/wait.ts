@@ -26,8 +26,8 @@ async function waitFor(id: string, owner: Owner): Promise<number> {
   }
   const ended = readEnd(stateOf(config, owner), id, owner.account.uid);
   if (ended === undefined)
-    throw new JobError(`no job "${id}" is running, nor did a detached one of that name end lately`, {
-      hint: "`gangway ps` lists the running jobs",
+    throw new JobError(`no job "${id}" is running on this host, nor did a detached one of that name end here lately`, {
+      hint: "`gangway ps` lists the running jobs; one that was launched on another host is waited for there",
     });
   return ended.exitCode;
 }

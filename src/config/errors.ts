@@ -72,3 +72,9 @@ export class JobTakenError extends JobError {}
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The words of a system error alone: "ENOENT: no such file or directory, open '/x'" without what the reader knows already. */
+export function systemReasonOf(error: unknown): string {
+  const reason = reasonOf(error);
+  return /^E[A-Z0-9]+: (.*), \w+(?: '.*)?$/s.exec(reason)?.[1] ?? reason;
+}

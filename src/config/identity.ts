@@ -28,6 +28,9 @@ type Synchronous<F extends () => unknown> = [ReturnType<F>] extends [never]
  * user may not do, the kernel then refuses. `work` is synchronous, since until it returns the whole process is that
  * user: what runs meanwhile in other threads (an asynchronous file operation begun before) is, too.
  *
+ * The real uid stays root's, and some calls go by that: kill(2) (use `endProcesses`), access(2) and so `accessSync` and
+ * `existsSync` (open, or stat, what it is), and a child that is started: none of these belongs into `work`.
+ *
  * @throws GangwayError when this process is neither the user nor root
  */
 export function asUser<F extends () => unknown>(identity: Identity, work: Synchronous<F>): ReturnType<F> {

@@ -183,6 +183,19 @@ export const timeLimit: Kind<number> = (() => {
   };
 })();
 
+/** A duration of a whole number of milliseconds from `least` on. */
+export function durationFrom(least: number): Kind<number> {
+  const checked = (value: number, where: Where): number => {
+    if (value >= least) return value;
+    throw fault(where, `${formatDuration(value)} is too short`, `write ${formatDuration(least)} or more`);
+  };
+  return {
+    ...duration,
+    fromTexts: (texts, where, bases) => checked(duration.fromTexts(texts, where, bases), where),
+    fromToml: (value, where, bases) => checked(duration.fromToml(value, where, bases), where),
+  };
+}
+
 export const linger: Kind<Linger> = scalar<Linger>({
   placeholder: "none|sessions|TIME",
   written: '"none", "sessions", or a duration such as "5m"',

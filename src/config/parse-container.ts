@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { parseEngineRule } from "./engine-rule.ts";
 import { normalPath, parseAbsolutePath, parseInteger, parseValue } from "./parse.ts";
 import { didYouMean } from "./suggest.ts";
 import { fault, quote, type Where } from "./where.ts";
@@ -194,7 +195,7 @@ export function parseNetwork(text: string, where: Where): string {
   return text;
 }
 
-/** The engine's unix socket, as `unix:///path` or a path; returned as a path. */
+/** The engine's unix socket, as `unix:///path` or a path, with %U, %u and %h for the user; returned as a path. */
 export function parseEngine(text: string, where: Where): string {
   const path = text.startsWith("unix://") ? text.slice("unix://".length) : text;
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) {
@@ -204,7 +205,7 @@ export function parseEngine(text: string, where: Where): string {
       "write unix:///run/docker.sock or the like",
     );
   }
-  return parseAbsolutePath(path, where);
+  return parseEngineRule(path, where);
 }
 
 /** What init listens on over TCP: every address, none at all, or one. */
@@ -230,4 +231,50 @@ export function parseCgroupParent(text: string, where: Where): string {
     throw fault(where, `${quote(text)} is no parent cgroup`, "write an absolute path or NAME.slice");
   }
   return path;
+}
+
+/** TCP ports, both included. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** `FIRST-LAST`, or one port. */
+export function parsePortRange(text: string, where: Where): PortRange {
+  const [first, last] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text)?.slice(1) ?? [];
+  const range = { first: Number(first ?? 0), last: Number(last ?? first ?? 0) };
+  if (range.first >= 1 && range.first <= range.last && range.last <= 65_535) return range;
+  throw fault(where, `${quote(text)} is no range of TCP ports`, "write FIRST-LAST, such as 30000-30100");
+}
+
+export function formatPortRange({ first, last }: PortRange): string {
+  return `${first}-${last}`;
+}
+
+/** Words with blanks between, one of them or a part of one `%h`. No shell reads them. */
+export function parseWords(text: string, where: Where): string {
+  parseValue(text, where);
+  const words = text.split(/ +/);
+  if (words.length > 1 && text.split("%h").length === 2 && words[0]?.includes("%h") === false) return text;
+  throw fault(where, `${quote(text)} is no program with %h for a host`, "write such as oarsh %h");
+}
+
+/** How a client program of a name is called. */
+export interface ClientRule {
+  readonly name: string;
+  readonly command: string;
+}
+
+/** `NAME=WORDS`, with tokens of one letter behind a `%`. */
+export function parseClientRule(text: string, where: Where): ClientRule {
+  parseValue(text, where);
+  const equals = text.indexOf("=");
+  const [name, command] = [text.slice(0, Math.max(0, equals)), text.slice(equals + 1).trim()];
+  if (!/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/.test(name) || command === "") {
+    throw fault(where, `${quote(text)} is no client program`, "write NAME=PROGRAM WORDS…");
+  }
+  if (/%(?![Fhikux])/.test(command.replaceAll("%%", ""))) {
+    throw fault(where, `${quote(text)}: a % in it means nothing`, "the tokens are %F %h %i %k %u %x, and %% for %");
+  }
+  return { name, command };
 }

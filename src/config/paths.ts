@@ -1,6 +1,6 @@
-import { lstatSync, mkdirSync, realpathSync, type Stats, statfsSync, statSync } from "node:fs";
+import { lstatSync, mkdirSync, realpathSync, statfsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { ConfigError, GangwayError, reasonOf } from "./errors.ts";
+import { ConfigError, GangwayError, systemReasonOf } from "./errors.ts";
 import { asUser, type Identity } from "./identity.ts";
 import { normalPath } from "./parse.ts";
 
@@ -64,6 +64,8 @@ export interface RunBaseRequest extends Places {
   /** The job to be started: the paths of its sockets must fit. */
   readonly job: string;
   readonly nodes: number;
+  /** What speaks against a directory that would do otherwise; asked in the name of the job's user. */
+  readonly objection?: (path: string) => string | undefined;
   /** Instead of {@link runBaseCandidates}. */
   readonly candidates?: readonly string[];
 }
@@ -84,7 +86,8 @@ export function openRunBase(request: RunBaseRequest): RunBase {
   const passedOver: string[] = [];
   for (const path of request.candidates ?? runBaseCandidates(request, request.configured)) {
     const reason =
-      tooLong(path, request.job, request.nodes) ?? asUser(request.user, () => makeRunBase(path, request.user));
+      tooLong(path, request.job, request.nodes) ??
+      asUser(request.user, () => makeRunBase(path, request.user) ?? request.objection?.(path));
     if (reason === undefined) return { path, passedOver };
     passedOver.push(`${path}: ${reason}`);
   }
@@ -115,7 +118,7 @@ function makeRunBase(path: string, user: Identity): string | undefined {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (code !== "EEXIST") return shortReason(error);
+    if (code !== "EEXIST") return systemReasonOf(error);
   }
   return checkRunBase(path, user);
 }
@@ -134,24 +137,35 @@ function checkRunBase(path: string, user: Pick<Identity, "uid">): string | undef
     if (state.uid !== user.uid) return `belongs to uid ${state.uid}, not ${user.uid}`;
     const mode = state.mode & 0o777;
     if (mode !== 0o700) return `has mode ${mode.toString(8).padStart(4, "0")}, not 0700`;
-    if (replaceable(statSync(dirname(path))))
-      return "others can replace it, since they can write the directory it is in";
-    const type = statfsSync(path).type >>> 0;
-    return type === TMPFS || type === RAMFS ? undefined : "is not in memory (tmpfs or ramfs)";
+    const others = whereReplaceable(path, user.uid);
+    if (others !== undefined) return `others can replace it, since ${others}`;
+    return isInMemory(path) ? undefined : "is not in memory (tmpfs or ramfs)";
   } catch (error) {
-    return shortReason(error);
+    return systemReasonOf(error);
   }
 }
 
-/** Whether others may rename what is in a directory: they can write it, and no sticky bit keeps them to their own. */
-function replaceable(parent: Stats): boolean {
-  return (parent.mode & 0o022) !== 0 && (parent.mode & 0o1000) === 0;
+/** Whether what is there is on no disk. @throws Error where there is nothing */
+export function isInMemory(path: string): boolean {
+  const type = statfsSync(path).type >>> 0;
+  return type === TMPFS || type === RAMFS;
 }
 
-/** "ENOENT: no such file or directory, mkdir '/x'" without what the reader knows already. */
-function shortReason(error: unknown): string {
-  const match = /^E[A-Z0-9]+: (.*), \w+ '/s.exec(reasonOf(error));
-  return match?.[1] ?? reasonOf(error);
+/**
+ * Which directory above a path lets others than its user and root put something else in its place. Whoever has the root directory
+ * could anyway: in a user namespace that is the machine's root, who has no number there.
+ *
+ * @returns the reason; undefined where none does
+ */
+function whereReplaceable(path: string, uid: number): string | undefined {
+  const trusted = [0, uid, statSync("/").uid];
+  for (let place = realpathSync(dirname(path)); ; place = dirname(place)) {
+    const { uid: owner, mode } = statSync(place);
+    if (!trusted.includes(owner)) return `${place} belongs to uid ${owner}`;
+    // A sticky bit keeps them to their own.
+    if ((mode & 0o022) !== 0 && (mode & 0o1000) === 0) return `they can write ${place}`;
+    if (place === dirname(place)) return undefined;
+  }
 }
 
 export interface UdiImageRequest {
@@ -159,6 +173,21 @@ export interface UdiImageRequest {
   readonly configured?: { readonly path: string; readonly origin: string } | undefined;
   /** The directory of the running program (`import.meta.dirname` of the bundle). */
   readonly program: string;
+}
+
+/** Where a tree of the program's own may lie: that of a clone, of an npm package, or of an installation. */
+function besideProgram(program: string): readonly [string, string] {
+  return [join(program, "../build/udiImage"), join(program, "../udiImage")];
+}
+
+/** The sources' own directory has the same name as the finished tree; only that one has a manifest. */
+function isUdiImage(path: string): boolean {
+  return statSync(join(path, "manifest.json"), { throwIfNoEntry: false })?.isFile() === true;
+}
+
+/** Whether the program has a tree of its own. @param program its directory */
+export function hasUdiImage(program: string): boolean {
+  return besideProgram(program).some(isUdiImage);
 }
 
 /**
@@ -169,11 +198,10 @@ export interface UdiImageRequest {
 export function findUdiImage({ configured, program }: UdiImageRequest): string {
   const looked =
     configured === undefined
-      ? [join(program, "../build/udiImage"), join(program, "../udiImage"), "/opt/udiImage", "/usr/lib/gangway/udiImage"]
+      ? [...besideProgram(program), "/opt/udiImage", "/usr/lib/gangway/udiImage"]
       : [configured.path];
   for (const path of looked) {
-    // The sources' own directory has the same name as the finished tree; only that one has a manifest.
-    if (statSync(join(path, "manifest.json"), { throwIfNoEntry: false })?.isFile() === true) return realpathSync(path);
+    if (isUdiImage(path)) return realpathSync(path);
   }
   const said = configured === undefined ? "" : `${configured.origin}: `;
   throw new ConfigError(`${said}no udiImage (a directory with a manifest.json) at ${looked.join(", ")}`, {

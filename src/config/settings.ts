@@ -3,6 +3,7 @@ import {
   bool,
   bytes,
   cpus,
+  durationFrom,
   integer,
   linger,
   list,
@@ -17,17 +18,22 @@ import {
 import { parseCpuset, parseVariableName } from "./parse.ts";
 import {
   formatDevice,
+  formatPortRange,
   formatUlimit,
   formatVolume,
   type Listen,
+  type PortRange,
   parseCgroupParent,
+  parseClientRule,
   parseDevice,
   parseEngine,
   parseGpus,
   parseListen,
   parseNetwork,
+  parsePortRange,
   parseUlimit,
   parseVolume,
+  parseWords,
 } from "./parse-container.ts";
 import { type Setting, setting } from "./setting.ts";
 
@@ -43,11 +49,18 @@ const replace = (_lower: string, higher: string): string => higher;
  */
 export const settings = {
   engine: setting({
-    kind: optional(text("SOCKET", "a unix socket, such as unix:///run/docker.sock", parseEngine), "automatic"),
+    kind: optional(
+      text(
+        "SOCKET",
+        "a unix socket, such as unix:///run/docker.sock or unix:///run/user/%U/podman/podman.sock (%U: the uid, %u: the user's name, %h: the home directory)",
+        parseEngine,
+      ),
+      "automatic",
+    ),
     default: undefined,
     defaultText: "$DOCKER_HOST, else the engine found on this host",
     flag: { name: "engine" },
-    doc: "The container engine's socket.",
+    doc: "The container engine's socket, which every node looks for on its own host. In a file it stands behind $DOCKER_HOST.",
   }),
   udiImagePath: setting({
     kind: optional(absolutePath, "automatic"),
@@ -86,6 +99,38 @@ export const settings = {
     defaultText: "bridge; host where the engine is rootless",
     flag: { name: "network" },
     doc: "The network of the job containers.",
+  }),
+  rendezvousPorts: setting({
+    kind: optional(
+      parsed<PortRange>("FIRST-LAST", "a range of TCP ports", parsePortRange, formatPortRange),
+      "automatic",
+    ),
+    default: undefined,
+    defaultText: "any that the kernel gives",
+    doc: "The TCP ports, on the launcher's host, one of which the job's nodes connect to; for firewalls.",
+  }),
+  nodeSilence: setting({
+    kind: durationFrom(2000),
+    default: 20_000,
+    doc: "After so long without a word, the launcher and a node on another host take each other for dead.",
+  }),
+  startCommand: setting({
+    kind: optional(text("WORDS", "words with %h for the host, such as oarsh %h", parseWords), "automatic"),
+    default: undefined,
+    defaultText: "the manager's own launcher, else ssh",
+    doc: "How a process is started on another host of a job: this program's words, then the process's.",
+  }),
+  nodeProgram: setting({
+    kind: optional(absolutePath, "automatic"),
+    default: undefined,
+    defaultText: "the same path as here",
+    doc: "Where Gangway's program lies on the other hosts of a job.",
+  }),
+  imagesMayDiffer: setting({
+    kind: bool,
+    default: false,
+    flag: { name: "images-may-differ", bare: true },
+    doc: "Launch although an image of the same name is another on some hosts.",
   }),
   port: setting({
     kind: optional(integer(0, 65_535), "automatic"),
@@ -130,6 +175,17 @@ export const settings = {
     default: 30 * 24 * 3_600_000,
     siteOnly: true,
     doc: "The longest time a key is signed for.",
+  }),
+  clients: setting({
+    kind: list({
+      placeholder: "NAME=WORDS",
+      written: "NAME=WORDS, such as \"mosh=mosh --ssh='ssh -F %F' %h\"",
+      parse: parseClientRule,
+      format: ({ name, command }) => `${name}=${command}`,
+      identity: ({ name }) => name,
+    }),
+    default: [],
+    doc: "How `gangway ssh --ssh NAME` (and condor_ssh_to_job's -ssh) calls a client that does not take -F FILE behind its name: %F the configuration file, %h the job's name, %i its key, %k its known hosts, %u the user, %x a ProxyCommand.",
   }),
   auditSyslog: setting({
     kind: bool,
@@ -284,6 +340,12 @@ export const settings = {
     defaultText: "the engine's",
     flag: { name: "cgroup-parent" },
     doc: "The cgroup the containers are put under.",
+  }),
+  stepLimits: setting({
+    kind: oneOf("auto", "copy", "require", "none"),
+    default: "auto",
+    siteOnly: true,
+    doc: "How containers are kept within what the workload manager gave the job: by cgroups below the job's where that can be, else by a copy of its limits; copy: always so; require: a machine that is the job's alone is no excuse; none: not at all.",
   }),
   timeLimit: setting({
     kind: optional(timeLimit, "none"),

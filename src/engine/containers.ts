@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EngineError } from "../config/errors.ts";
 import { checkSpec, createBody } from "./create.ts";
@@ -25,7 +25,7 @@ export async function createContainer(
   engine: EngineIdentity,
 ): Promise<string> {
   await checkSpec(spec, engine);
-  await checkOwner(spec, engine, transport.endpoint.socketPath);
+  checkOwner(spec, engine, transport.endpoint.socketPath);
   const action = `create container "${spec.name}"`;
   const create = () =>
     transport.call(
@@ -47,9 +47,9 @@ export async function createContainer(
 }
 
 /** A rootless engine can do what its own user can, and no more: neither be another, nor read another's files. */
-async function checkOwner(spec: ContainerSpec, engine: EngineIdentity, socketPath: string): Promise<void> {
+function checkOwner(spec: ContainerSpec, engine: EngineIdentity, socketPath: string): void {
   if (!engine.rootless) return;
-  const { uid } = await stat(socketPath);
+  const { uid } = statSync(socketPath);
   if (uid === spec.uid) return;
   throw new EngineError(
     `the rootless engine at ${socketPath} is that of uid ${uid}, and the job that of uid ${spec.uid}`,

@@ -17,7 +17,8 @@ export async function checkSpec(spec: ContainerSpec, engine: EngineIdentity): Pr
   if (engine.kind === "docker") return;
   checkPaths(spec.mounts);
   checkUlimits(spec.limits.ulimits, engine);
-  await Promise.all([checkSources(spec.mounts), checkLimits(spec, engine)]);
+  checkLimits(spec, engine);
+  await checkSources(spec.mounts);
   if (spec.gpus !== undefined) {
     throw new EngineError(
       "Podman's Docker-compatible interface takes no request for GPUs: it would silently give none",
@@ -38,7 +39,9 @@ function checkIds({ uid, gid, supplementaryGids }: ContainerSpec): void {
 
 /** Podman makes one line of each mount, "type=bind,source=…", and takes it apart again without any quoting. */
 function checkPaths(mounts: readonly MountSpec[]): void {
-  const bad = mounts.flatMap(({ source, target }) => [source, target]).find((path) => /[,"\n]/.test(path));
+  const bad = mounts
+    .flatMap(({ source, engineSource, target }) => [engineSource ?? source, target])
+    .find((path) => /[,"\n]/.test(path));
   if (bad === undefined) return;
   throw new EngineError(
     `Podman cannot mount ${JSON.stringify(bad)}: there is a comma, quote or line break in the path`,
@@ -75,7 +78,7 @@ async function checkSources(mounts: readonly MountSpec[]): Promise<void> {
 }
 
 /** Rootless Podman on control groups of version 1 takes limits and then ignores them (seen with 4.3.1). */
-async function checkLimits({ limits }: ContainerSpec, engine: EngineIdentity): Promise<void> {
+function checkLimits({ limits }: ContainerSpec, engine: EngineIdentity): void {
   const asked = [
     limits.nanoCpus === undefined ? "" : "cpus",
     limits.cpusetCpus === undefined ? "" : "a set of cpus",
@@ -83,7 +86,7 @@ async function checkLimits({ limits }: ContainerSpec, engine: EngineIdentity): P
     limits.pids === undefined ? "" : "the number of processes",
     limits.cgroupParent === undefined ? "" : "a cgroup parent",
   ].filter((name) => name !== "");
-  if (asked.length === 0 || !engine.rootless || (await hostCgroupVersion()) === 2) return;
+  if (asked.length === 0 || !engine.rootless || hostCgroupVersion() === 2) return;
   throw new EngineError(`rootless Podman cannot limit ${asked.join(", ")} on a host with cgroup v1`, {
     hint: "leave these limits to the workload manager, or use an engine that runs as root",
   });
@@ -164,11 +167,11 @@ function memoryLimit(bytes: number): Record<string, unknown> {
   return { Memory: bytes, MemorySwap: bytes };
 }
 
-function mount({ source, target, readOnly, propagation }: MountSpec): Record<string, unknown> {
+function mount({ source, engineSource, target, readOnly, propagation }: MountSpec): Record<string, unknown> {
   return {
     // Of type "bind" in Mounts, unlike in Binds, a missing source is an error (Docker).
     Type: "bind",
-    Source: source,
+    Source: engineSource ?? source,
     Target: target,
     ReadOnly: readOnly,
     ...(propagation === undefined ? {} : { BindOptions: { Propagation: propagation } }),

@@ -1,3 +1,4 @@
+import { EngineError } from "../config/errors.ts";
 import { attach } from "./attach.ts";
 import { createContainer, inspectContainer, listContainers, setContainerPaused, startContainer } from "./containers.ts";
 import { identify, readInfo } from "./identity.ts";
@@ -83,8 +84,10 @@ class SocketEngine implements Engine {
     return listContainers(this.#transport, labels);
   }
 
-  remove(id: string) {
-    return removeContainer(this.#transport, id);
+  async remove(id: string, ending = false): Promise<void> {
+    // Podman removes in a process of its own, which takes longer than to be asked for it.
+    const waits = ending && (await this.identify()).kind === "docker";
+    await removeContainer(this.#transport, id, waits);
   }
 
   setPaused(id: string, paused: boolean) {
@@ -92,6 +95,12 @@ class SocketEngine implements Engine {
   }
 
   async pull(reference: string, onProgress: (progress: PullProgress) => void, signal?: AbortSignal): Promise<void> {
+    if (this.endpoint.as !== undefined) {
+      // Root's credentials would be told to an engine that is that user's.
+      throw new EngineError(`root does not pull images into another user's engine (${this.endpoint.socketPath})`, {
+        hint: `let that user pull ${reference}, or name an image that is there`,
+      });
+    }
     // With DEBUG=modem dockerode's transport prints each request, the registry's credentials among its headers.
     delete process.env.DEBUG;
     const { pullImage } = await import("./pull.ts");

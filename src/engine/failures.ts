@@ -80,6 +80,9 @@ function groupOf(path: string): string | undefined {
 }
 
 const OTHER_ENGINE = "or name another engine with DOCKER_HOST";
+/** Nobody told us of this host's engine: it may be one that has none. */
+const IN_A_JOB =
+  "; where only the hosts of jobs have one, as from a login node: in a job (salloc, sbatch, condor_submit), and what runs is in squeue or condor_q";
 
 /**
  * A connection that failed, as an error that says what is wrong with the engine.
@@ -89,10 +92,20 @@ const OTHER_ENGINE = "or name another engine with DOCKER_HOST";
 export function connectionFailure(endpoint: Endpoint, action: string, error: unknown): EngineError {
   if (error instanceof EngineError) return error;
   const where = `${endpoint.socketPath}${originOf(endpoint)}`;
-  switch ((error as NodeJS.ErrnoException).code ?? "") {
+  const code = (error as NodeJS.ErrnoException).code ?? "";
+  if (/^ERR_SSL_.*ALERT/.test(code)) {
+    return new EngineError(
+      `the engine at ${where} does not accept the client's certificate: ${oneLine(reasonOf(error))}`,
+      {
+        hint: "cert.pem in DOCKER_CERT_PATH must be of an authority that the engine was given (dockerd --tlscacert)",
+        cause: error,
+      },
+    );
+  }
+  switch (code) {
     case "ENOENT":
       return new EngineError(`no container engine: the socket ${where} does not exist`, {
-        hint: `start the engine (for your own Podman: systemctl --user start podman.socket), ${OTHER_ENGINE}`,
+        hint: `start the engine (for your own Podman: systemctl --user start podman.socket), ${OTHER_ENGINE}${endpoint.origin === "default" ? IN_A_JOB : ""}`,
         cause: error,
       });
     case "EACCES":
@@ -114,6 +127,16 @@ export function connectionFailure(endpoint: Endpoint, action: string, error: unk
     case "ENOTSOCK":
     case "ENOTDIR":
       return new EngineError(`${where} is no socket`, { hint: `correct the path, ${OTHER_ENGINE}`, cause: error });
+    case "CERT_HAS_EXPIRED":
+    case "DEPTH_ZERO_SELF_SIGNED_CERT":
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+    case "SELF_SIGNED_CERT_IN_CHAIN":
+    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
+    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
+      return new EngineError(`who answers at ${where} is not the engine: ${oneLine(reasonOf(error))}`, {
+        hint: "nothing was sent there; ca.pem in DOCKER_CERT_PATH must be of who signed the engine's certificate",
+        cause: error,
+      });
     default:
       return new EngineError(`the engine at ${where} broke off: could not ${action}: ${oneLine(reasonOf(error))}`, {
         hint: "look into the engine's own log; it may have been restarted",

@@ -1,4 +1,6 @@
 import { connect, type Socket } from "node:net";
+import { asUser } from "../config/identity.ts";
+import type { Endpoint } from "./types.ts";
 
 /*
  * As much of HTTP/1.1 (RFC 9112) as engines speak over a unix socket: one request at a time on a connection, connections
@@ -62,8 +64,9 @@ class Connection {
     this.#wake?.();
   };
 
-  constructor(socketPath: string) {
-    this.socket = connect({ path: socketPath });
+  constructor({ socketPath, as, dial = () => connect({ path: socketPath }) }: Endpoint) {
+    // connect(2) is done before connect() returns: the kernel looks at the path with that user's rights.
+    this.socket = as === undefined ? dial() : asUser(as, dial);
     this.socket.on("readable", this.#onReadable);
     this.socket.on("error", (error) => {
       this.#failure ??= error;
@@ -206,16 +209,17 @@ function headOf({ method, path, headers, body }: HttpRequest): string {
 /** A kept connection was dead before a byte of the answer came: the request may not have been seen. */
 export class StaleConnection extends Error {}
 
-/** Requests to one unix socket. */
+/** Requests to one engine's socket. */
 export class HttpClient {
-  readonly #socketPath: string;
+  readonly #endpoint: Endpoint;
   readonly #kept: Connection[] = [];
   readonly #open = new Set<Connection>();
   readonly #most: number;
+  #over: Error | undefined;
 
   /** @param most so many idle connections are kept */
-  constructor(socketPath: string, most: number) {
-    this.#socketPath = socketPath;
+  constructor(endpoint: Endpoint, most: number) {
+    this.#endpoint = endpoint;
     this.#most = most;
   }
 
@@ -274,6 +278,7 @@ export class HttpClient {
   }
 
   #connection(): Connection {
+    if (this.#over !== undefined) throw this.#over;
     for (let kept = this.#kept.pop(); kept !== undefined; kept = this.#kept.pop()) {
       if (kept.reusable) {
         kept.idle = false;
@@ -282,7 +287,7 @@ export class HttpClient {
       }
       this.#drop(kept);
     }
-    const fresh = new Connection(this.#socketPath);
+    const fresh = new Connection(this.#endpoint);
     this.#open.add(fresh);
     return fresh;
   }
@@ -302,6 +307,12 @@ export class HttpClient {
   #drop(connection: Connection): void {
     this.#open.delete(connection);
     connection.socket.destroy();
+  }
+
+  /** Breaks off what is under way, and refuses all that is asked later, with an error. */
+  end(error: Error): void {
+    this.#over = error;
+    for (const connection of this.#open) connection.socket.destroy(error);
   }
 
   /** Closes all connections; requests that are under way fail. */

@@ -1,4 +1,4 @@
-import { stat, statfs } from "node:fs/promises";
+import { statfsSync, statSync } from "node:fs";
 import { EngineError } from "../config/errors.ts";
 import { list, object, text } from "./json.ts";
 import type { Transport } from "./transport.ts";
@@ -17,6 +17,16 @@ const CGROUP2_MAGIC = 0x63677270;
  * @throws EngineError when no engine answers
  */
 export async function identify(transport: Transport): Promise<EngineIdentity> {
+  const product = await productOf(transport);
+  return { ...product, rootless: isRootless(transport.endpoint.socketPath) };
+}
+
+/**
+ * The same of an engine that may be on another host.
+ *
+ * @throws EngineError when no engine answers
+ */
+export async function productOf(transport: Transport): Promise<Omit<EngineIdentity, "rootless">> {
   const { headers } = await transport.call(
     { method: "GET", path: "/_ping", action: "ask who listens", timeoutMs: PING_LIMIT_MS },
     [200],
@@ -33,18 +43,17 @@ export async function identify(transport: Transport): Promise<EngineIdentity> {
     kind: product === "Libpod" || headers["libpod-api-version"] !== undefined ? "podman" : "docker",
     version,
     apiVersion,
-    rootless: await isRootless(transport.endpoint.socketPath),
   };
 }
 
 /** An engine without root's rights makes its socket as the user it runs as. */
-async function isRootless(socketPath: string): Promise<boolean> {
-  return (await stat(socketPath)).uid !== 0;
+function isRootless(socketPath: string): boolean {
+  return statSync(socketPath).uid !== 0;
 }
 
 /** Version of the control groups that engines on this host use; the hybrid layout counts as version 1, as they have it. */
-export async function hostCgroupVersion(): Promise<1 | 2> {
-  return (await statfs("/sys/fs/cgroup")).type === CGROUP2_MAGIC ? 2 : 1;
+export function hostCgroupVersion(): 1 | 2 {
+  return statfsSync("/sys/fs/cgroup").type === CGROUP2_MAGIC ? 2 : 1;
 }
 
 /** Go's names of architectures (Podman's answer) as `uname -m` has them (Docker's). */

@@ -24,5 +24,6 @@ export async function inspectImage(transport: Transport, reference: string): Pro
     workdir: text(config.WorkingDir),
     user: text(config.User),
     volumes: Object.keys(object(config.Volumes)),
+    layers: texts(object(image.RootFS).Layers),
   };
 }

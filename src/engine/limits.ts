@@ -36,3 +36,44 @@ function ownLimit(name: string, line: string, limits: string, pidMax: number): U
   });
   return [{ name, soft, hard }];
 }
+
+/** Limits as the engines call them, and their lines in /proc/PID/limits (proc(5)); that of the address space no engine knows. */
+const LINES: readonly (readonly [string, string])[] = [
+  ["core", "Max core file size"],
+  ["cpu", "Max cpu time"],
+  ["data", "Max data size"],
+  ["fsize", "Max file size"],
+  ["locks", "Max file locks"],
+  ["memlock", "Max locked memory"],
+  ["msgqueue", "Max msgqueue size"],
+  ["nice", "Max nice priority"],
+  ["nofile", "Max open files"],
+  ["nproc", "Max processes"],
+  ["rss", "Max resident set"],
+  ["rtprio", "Max realtime priority"],
+  ["rttime", "Max realtime timeout"],
+  ["sigpending", "Max pending signals"],
+  ["stack", "Max stack size"],
+];
+
+/**
+ * A process's own limits, in the units of getrlimit(2).
+ *
+ * @param limits text of /proc/PID/limits
+ * @param pidMax text of /proc/sys/kernel/pid_max: there can be no more processes
+ * @param caller the same text of the process that called this one, where it is the same user's: Node.js raises its own soft limit
+ *   of open files to the hard one when it starts, so that only the caller still knows what it was
+ */
+export function ulimitsOf(limits: string, pidMax: string, caller = ""): Ulimit[] {
+  return LINES.flatMap(([name, line]) => {
+    const own = ownLimit(name, line, limits, Number(pidMax));
+    if (name !== "nofile") return own;
+    const [before] = ownLimit(name, line, caller, Number(pidMax));
+    return own.map((limit) => (before === undefined ? limit : { ...limit, soft: lower(before.soft, limit.hard) }));
+  });
+}
+
+/** The lower of two limits, of which -1 is none. */
+function lower(one: number, other: number): number {
+  return one === -1 ? other : other === -1 ? one : Math.min(one, other);
+}

@@ -15,11 +15,11 @@ import type { Endpoint } from "./types.ts";
 
 /** One call of the engine. */
 export interface Call {
-  readonly method: "GET" | "HEAD" | "POST" | "DELETE";
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Without query. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
-  /** Sent as JSON. */
+  /** Sent as JSON; bytes as they are, as an archive. */
   readonly body?: unknown;
   /** What is asked for, to follow "could not" in an error. */
   readonly action: string;
@@ -41,6 +41,8 @@ export interface StreamedAnswer {
 }
 
 const KEPT_CONNECTIONS = 4;
+/** Bytes. Of the answers that are read as a whole the longest is the list of containers, some KiB each. */
+const LONGEST_ANSWER = 64 * 1024 * 1024;
 
 /** Calls that may be sent again when a kept connection turns out to be dead: twice is the same as once. */
 const REPEATABLE = new Set(["GET", "HEAD", "DELETE"]);
@@ -49,10 +51,13 @@ const REPEATABLE = new Set(["GET", "HEAD", "DELETE"]);
 export class Transport {
   readonly endpoint: Endpoint;
   readonly #http: HttpClient;
+  readonly #timer: NodeJS.Timeout | undefined;
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
-    this.#http = new HttpClient(endpoint.socketPath, KEPT_CONNECTIONS);
+    this.#http = new HttpClient(endpoint, KEPT_CONNECTIONS);
+    if (endpoint.limitMs !== undefined)
+      this.#timer = setTimeout(() => this.#http.end(this.#silent()), endpoint.limitMs).unref();
   }
 
   /**
@@ -98,18 +103,26 @@ export class Transport {
   #limit({ timeoutMs }: Call): ((breakOff: (error: Error) => void) => () => void) | undefined {
     if (timeoutMs === undefined) return undefined;
     return (breakOff) => {
-      const silent = new EngineError(`the engine at ${this.endpoint.socketPath} does not answer`, {
-        hint: "it may be overloaded or hang: look into its log, or restart it",
-      });
-      const timer = setTimeout(() => breakOff(silent), timeoutMs);
+      const timer = setTimeout(() => breakOff(this.#silent()), timeoutMs);
       return () => clearTimeout(timer);
     };
+  }
+
+  #silent(): EngineError {
+    return new EngineError(`the engine at ${this.endpoint.socketPath} does not answer`, {
+      hint: "it may be overloaded or hang: look into its log, or restart it",
+    });
   }
 
   async #whole(call: Call, stream: AsyncIterable<Buffer>): Promise<Buffer> {
     try {
       const chunks: Buffer[] = [];
-      for await (const chunk of stream) chunks.push(chunk);
+      let length = 0;
+      for await (const chunk of stream) {
+        chunks.push(chunk);
+        length += chunk.length;
+        if (length > LONGEST_ANSWER) throw new EngineError(`could not ${call.action}: the engine's answer is too long`);
+      }
       return Buffer.concat(chunks);
     } catch (error) {
       throw connectionFailure(this.endpoint, call.action, error);
@@ -117,8 +130,8 @@ export class Transport {
   }
 
   /**
-   * Turns a call into a raw stream in both directions. No body is sent: Podman feeds one to the container's standard
-   * input (apocas/dockerode#742, #777).
+   * Turns a call into a raw stream in both directions. To attach, no body may be sent: Podman feeds one to the container's
+   * standard input (apocas/dockerode#742, #777).
    *
    * @returns the socket, which now belongs to the caller; what had arrived with the head is already put back into it
    * @throws EngineError when the engine refuses, or answers without giving the connection away
@@ -136,6 +149,7 @@ export class Transport {
 
   /** Closes kept connections; calls that are under way fail. */
   close(): void {
+    clearTimeout(this.#timer);
     this.#http.close();
   }
 }
@@ -144,6 +158,9 @@ function requestOf(call: Call, headers: Readonly<Record<string, string>> = {}): 
   const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query).toString()}`;
   const path = `${call.path}${query}`;
   if (call.body === undefined) return { method: call.method, path, headers };
+  if (Buffer.isBuffer(call.body)) {
+    return { method: call.method, path, headers: { ...headers, "Content-Type": "application/x-tar" }, body: call.body };
+  }
   const body = Buffer.from(JSON.stringify(call.body));
   return { method: call.method, path, headers: { ...headers, "Content-Type": "application/json" }, body };
 }

@@ -1,15 +1,24 @@
+import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
+import type { Identity } from "../config/identity.ts";
 
-/** Where an engine listens. Only unix sockets for now: what is bind-mounted must lie on the engine's own host. */
+/** Where an engine listens. For a launch only unix sockets: what is bind-mounted must lie on the engine's own host. */
 export interface Endpoint {
   readonly socketPath: string;
+  /** How it is connected to where it is reached over TLS; `socketPath` is then its address, for messages. */
+  readonly dial?: () => Socket;
   /** Who named it: "flag", "DOCKER_HOST", "config", "default"; for messages. */
   readonly origin: string;
+  /** In whose name it is connected to, where that is not the caller: root must not be led to another socket by a link. */
+  readonly as?: Identity;
+  /** How long all that is asked of it may take, in ms; then what is under way is broken off, and nothing more is asked. */
+  readonly limitMs?: number;
 }
 
 /** What a launch has to know of an engine, and costs 0.5 ms to ask. */
 export interface EngineIdentity {
-  readonly kind: "docker" | "podman";
+  /** "runtime": no engine, but a program that starts containers (src/job/runtime-engine.ts). */
+  readonly kind: "docker" | "podman" | "runtime";
   readonly version: string;
   readonly apiVersion: string;
   /** Whether it runs without root's rights, told by whom its socket belongs to. */
@@ -36,10 +45,15 @@ export interface ImageInfo {
   readonly user: string;
   /** Places for which the engine makes a volume of its own. */
   readonly volumes: readonly string[];
+  /** Digests of its layers' contents, the lowest first. */
+  readonly layers: readonly string[];
 }
 
 export interface MountSpec {
+  /** As this process has it. */
   readonly source: string;
+  /** As the engine has it, where that is another path. */
+  readonly engineSource?: string;
   readonly target: string;
   readonly readOnly: boolean;
   /** Bind propagation; the engine's default where absent. */
@@ -164,8 +178,12 @@ export interface Engine {
   inspect(id: string): Promise<ContainerState | undefined>;
   /** Stopped ones too. Every filter is `label` or `label=value`. */
   list(labels: readonly string[]): Promise<ContainerSummary[]>;
-  /** Kills and removes, anonymous volumes too; resolves when it is really gone, also when it never was there. */
-  remove(id: string): Promise<void>;
+  /**
+   * Kills and removes, anonymous volumes too; resolves when it is really gone, also when it never was there.
+   *
+   * @param ending it is about to end by itself, and the engine to remove it then: that is waited for first, for two seconds
+   */
+  remove(id: string, ending?: boolean): Promise<void>;
   /**
    * Reads files of an image, and tells what other paths of it are, without running anything: through one container that is
    * created without mounts, never started, and removed. Links are followed within the image. What is not there is

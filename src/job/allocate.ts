@@ -1,9 +1,8 @@
 import { hostname } from "node:os";
-import { type Allocation, type Manager, type Surroundings, sameHost, virtualNodes } from "../allocation/allocation.ts";
+import { type Allocation, type Surroundings, virtualNodes } from "../allocation/allocation.ts";
 import { allocationOf, detectManager, type WhichManager } from "../allocation/detect.ts";
 import { hostsInFile, listedHosts } from "../allocation/explicit.ts";
-import { foldHostlist } from "../allocation/hostlist.ts";
-import { GangwayError, UsageError } from "../config/errors.ts";
+import { UsageError } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { readOwnFile } from "../config/own-file.ts";
 
@@ -33,8 +32,7 @@ export function surroundingsOf(identity: Identity): Surroundings {
  * The nodes a job is launched on: those the user named; else so many virtual ones, where a number was said; else those
  * the workload manager gave; else one virtual node. A manager's job gives its id to all but hosts named by hand.
  *
- * @throws GangwayError when a manager's word or the user's cannot be understood, and for nodes other than this machine,
- *   which a launch does not reach yet
+ * @throws GangwayError when a manager's word or the user's cannot be understood
  */
 export function allocate(request: NodeRequest, surroundings: Surroundings): Allocation {
   const { virtual, slots } = request;
@@ -43,47 +41,15 @@ export function allocate(request: NodeRequest, surroundings: Surroundings): Allo
     throw new UsageError("--nodes, --hosts and --hostfile each name the nodes", { hint: "give one of them" });
   }
   const named = namedHosts(request, surroundings);
-  if (named !== undefined) return onThisMachine(named, "the host list", surroundings);
+  if (named !== undefined) return named;
   const manager = detectManager(request.wlm, surroundings);
   if (manager === undefined) return virtualNodes(virtual ?? 1, slots);
   if (virtual !== undefined) return { ...virtualNodes(virtual, slots), job: manager.job(surroundings) };
-  return onThisMachine(allocationOf(manager, surroundings), jobOf(manager, surroundings), surroundings);
-}
-
-function jobOf(manager: Manager, surroundings: Surroundings): string {
-  return `${manager.title}'s job ${manager.job(surroundings).id}`;
+  return allocationOf(manager, surroundings);
 }
 
 function namedHosts({ hosts, hostfile }: NodeRequest, surroundings: Surroundings): Allocation | undefined {
   if (hosts !== undefined) return listedHosts(hosts, { kind: "flag", name: "--hosts" });
   if (hostfile !== undefined) return hostsInFile(surroundings, hostfile, { kind: "flag", name: "--hostfile" });
   return undefined;
-}
-
-const GO_ON = "here alone: --wlm none; with N virtual nodes on this machine: --nodes N";
-
-/** Launches go no further than this machine yet. */
-function onThisMachine(allocation: Allocation, whose: string, { hostname: own }: Surroundings): Allocation {
-  const { nodes, here = own } = allocation;
-  const [head] = nodes;
-  if (head === undefined || nodes.length > 1) {
-    const names = shortened(foldHostlist(nodes.map(({ name }) => name)));
-    throw new GangwayError(`${whose} has ${nodes.length} nodes (${names}): a launch across nodes cannot be done yet`, {
-      hint: GO_ON,
-    });
-  }
-  if (!sameHost(head.name, here)) {
-    throw new GangwayError(
-      `${whose} is on node ${head.name}, and this is ${here}: a launch from elsewhere cannot be done yet`,
-      {
-        hint: `call gangway on ${head.name}, or launch ${GO_ON}`,
-      },
-    );
-  }
-  return allocation;
-}
-
-/** A list of many nodes within a message. */
-function shortened(list: string): string {
-  return list.length > 200 ? `${list.slice(0, 197)}...` : list;
 }

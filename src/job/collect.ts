@@ -2,10 +2,12 @@ import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { asUser, type Identity } from "../config/identity.ts";
 import { readOwnFile } from "../config/own-file.ts";
+import { wasLeft } from "../engine/beside.ts";
 import type { ContainerSummary, Engine } from "../engine/types.ts";
 import { JobDirectory } from "./directory.ts";
-import { LABEL } from "./labels.ts";
-import { isGone, parseIdentity } from "./process.ts";
+import { isOurs, LABEL } from "./labels.ts";
+import { inLanes } from "./lanes.ts";
+import { isGone, LONGEST_IDENTITY, parseIdentity } from "./process.ts";
 
 /** What was found without a launcher, and removed. */
 export interface Collected {
@@ -16,10 +18,13 @@ export interface Collected {
 /** A directory without a word about its launcher is being made at this moment, or its launcher was killed just then. */
 const BEING_MADE_MS = 60_000;
 
+/** An engine of the user's own may list as many as it likes. */
+const REMOVED_AT_ONCE = 32;
+
 /** Whether a directory in a run base has lost its launcher. To be called in the name of the directory's owner. */
 export function isAbandoned(path: string): boolean {
   try {
-    const identity = parseIdentity(readOwnFile(join(path, "launcher"), undefined).trim());
+    const identity = parseIdentity(readOwnFile(join(path, "launcher"), undefined, LONGEST_IDENTITY).trim());
     if (identity !== undefined) return isGone(identity);
   } catch {
     // Not written yet, or never.
@@ -28,9 +33,9 @@ export function isAbandoned(path: string): boolean {
   return stat?.isDirectory() === true && Date.now() - stat.mtimeMs > BEING_MADE_MS;
 }
 
-function isOrphan({ labels }: ContainerSummary): boolean {
-  const launcher = parseIdentity(labels[LABEL.launcher] ?? "");
-  return launcher !== undefined && isGone(launcher);
+function isOrphan(container: ContainerSummary): boolean {
+  const launcher = parseIdentity(container.labels[LABEL.launcher] ?? "");
+  return launcher !== undefined && isGone(launcher) && isOurs(container);
 }
 
 /**
@@ -40,8 +45,20 @@ function isOrphan({ labels }: ContainerSummary): boolean {
  */
 export async function collectContainers(engine: Engine, uid: number): Promise<string[]> {
   const orphans = (await engine.list([`${LABEL.uid}=${uid}`])).filter(isOrphan);
-  await Promise.all(orphans.map((container) => engine.remove(container.id)));
+  await inLanes(REMOVED_AT_ONCE, orphans, (container) => engine.remove(container.id));
   return [...new Set(orphans.map(({ labels, name }) => labels[LABEL.job] ?? name))];
+}
+
+/**
+ * Removes the containers that killed clients of `gangway inject` left beside others', whoever these clients were: nobody else
+ * does before the next `gangway inject` on this engine.
+ *
+ * @returns how many there were
+ */
+export async function collectBeside(engine: Engine): Promise<number> {
+  const left = (await engine.list([LABEL.beside])).filter(wasLeft);
+  await inLanes(REMOVED_AT_ONCE, left, (container) => engine.remove(container.id));
+  return left.length;
 }
 
 /**
@@ -70,10 +87,17 @@ export function collectDirectories(
   return removed;
 }
 
-/** The users who have, or had, jobs on this engine or run directories on this machine. */
-export async function usersWithRemains(engine: Engine, runBases: readonly string[]): Promise<number[]> {
+/** The users who have containers of jobs on this engine; labels are whatever a user of the engine made them. */
+export async function usersWithContainers(engine: Engine): Promise<number[]> {
   const containers = await engine.list([LABEL.uid]);
-  const owners = runBases.map((base) => lstatSync(base, { throwIfNoEntry: false })?.uid ?? 0);
-  const uids = new Set([...containers.map(({ labels }) => Number(labels[LABEL.uid])), ...owners]);
-  return [...uids].filter((uid) => Number.isInteger(uid) && uid > 0);
+  return users(containers.map(({ labels }) => Number(labels[LABEL.uid])));
+}
+
+/** The users whose run bases these are; none for what is not there. */
+export function ownersOf(runBases: readonly string[]): number[] {
+  return users(runBases.map((base) => lstatSync(base, { throwIfNoEntry: false })?.uid ?? 0));
+}
+
+function users(uids: readonly number[]): number[] {
+  return [...new Set(uids)].filter((uid) => Number.isInteger(uid) && uid > 0);
 }

@@ -1,6 +1,7 @@
 import { chmodSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { LaunchError } from "../config/errors.ts";
+import { isSerial } from "./owner-protocol.ts";
 import { parseSessionLine, type SessionMessage } from "./session-lines.ts";
 
 /** A line that init sent (docs/internals.md, "The control channel"). */
@@ -23,6 +24,8 @@ export type LauncherMessage =
   | "go"
   | "end"
   | "continue"
+  | "suspend"
+  | "resume"
   | { readonly signal: number }
   | { readonly revoke: string }
   | { readonly rows: number; readonly columns: number };
@@ -94,9 +97,33 @@ export function formatLauncherMessage(message: LauncherMessage): string {
   return `winsize ${message.rows} ${message.columns}\n`;
 }
 
+/** The inverse of {@link formatLauncherMessage}, its newline left out; undefined for anything else. */
+export function parseLauncherLine(line: string): LauncherMessage | undefined {
+  const [word, first, second] = line.split(" ");
+  switch (word) {
+    case "go":
+    case "end":
+    case "continue":
+      return word;
+    case "signal": {
+      const signal = integer(first, 1, 64);
+      return signal === undefined ? undefined : { signal };
+    }
+    case "winsize": {
+      const [rows, columns] = [integer(first, 0, 65_535), integer(second, 0, 65_535)];
+      return rows === undefined || columns === undefined ? undefined : { rows, columns };
+    }
+    case "revoke":
+      return isSerial(first) ? { revoke: first } : undefined;
+    default:
+      return undefined;
+  }
+}
+
 /** Handlers of a node's control channel. */
 export interface ControlEvents {
-  onMessage(message: InitMessage): void;
+  /** @param line as it came */
+  onMessage(message: InitMessage, line: string): void;
   /** The channel is closed: init has ended, or was killed. Called once. */
   onClose(): void;
 }
@@ -168,18 +195,20 @@ export class ControlChannel {
       this.#pending = this.#pending.slice(end + 1);
       const message = parseInitLine(line);
       if (message?.kind === "hello" && message.version !== PROTOCOL_VERSION) {
-        this.#events.onMessage({
-          kind: "error",
-          text: `init of the udiImage speaks protocol ${message.version}, this launcher ${PROTOCOL_VERSION}`,
-        });
+        this.#fail(`init of the udiImage speaks protocol ${message.version}, this launcher ${PROTOCOL_VERSION}`);
       } else if (message !== undefined) {
-        this.#events.onMessage(message);
+        this.#events.onMessage(message, line);
       }
     }
     if (this.#pending.length > LONGEST_LINE) {
-      this.#events.onMessage({ kind: "error", text: `${this.#node} sent a line that is too long` });
+      this.#fail(`${this.#node} sent a line that is too long`);
       this.#socket?.destroy();
     }
+  }
+
+  /** As if init had said so. */
+  #fail(text: string): void {
+    this.#events.onMessage({ kind: "error", text }, `error ${text}`);
   }
 
   #end(): void {

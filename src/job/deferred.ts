@@ -1,16 +1,57 @@
-/** A promise that is settled from outside (Node 20 has no Promise.withResolvers). Its rejection may go unheard. */
-export class Deferred<T> {
-  readonly promise: Promise<T>;
-  resolve!: (value: T) => void;
-  reject!: (error: Error) => void;
+type Outcome<T> = { readonly value: T } | { readonly error: Error };
 
-  constructor() {
-    this.promise = new Promise<T>((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-    this.promise.catch(() => undefined);
+interface Waiting<T> {
+  readonly promise: Promise<T>;
+  readonly settle: (outcome: Outcome<T>) => void;
+}
+
+/**
+ * A promise that is settled from outside (Node 20 has no Promise.withResolvers). Its rejection may go unheard.
+ *
+ * The promise itself is made when somebody asks for it, and let go when it is settled: of ten thousand nodes with ten of
+ * these each, that is 40 MB.
+ */
+export class Deferred<T> {
+  #outcome: Outcome<T> | undefined;
+  #waiting: Waiting<T> | undefined;
+
+  get promise(): Promise<T> {
+    if (this.#outcome !== undefined) return settled(this.#outcome);
+    this.#waiting ??= waiting();
+    return this.#waiting.promise;
   }
+
+  /** The first of `resolve` and `reject` counts. */
+  resolve(value: T): void {
+    this.#settle({ value });
+  }
+
+  reject(error: Error): void {
+    this.#settle({ error });
+  }
+
+  #settle(outcome: Outcome<T>): void {
+    if (this.#outcome !== undefined) return;
+    this.#outcome = outcome;
+    this.#waiting?.settle(outcome);
+    this.#waiting = undefined;
+  }
+}
+
+function waiting<T>(): Waiting<T> {
+  let settle: Waiting<T>["settle"] = () => undefined;
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = (outcome) => ("value" in outcome ? resolve(outcome.value) : reject(outcome.error));
+  });
+  promise.catch(() => undefined);
+  return { promise, settle };
+}
+
+function settled<T>(outcome: Outcome<T>): Promise<T> {
+  if ("value" in outcome) return Promise.resolve(outcome.value);
+  const promise = Promise.reject<T>(outcome.error);
+  promise.catch(() => undefined);
+  return promise;
 }
 
 /** The longest time Node's timers take (2^31-1 ms); they fire at once for a longer one. */

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { closeSync, constants, openSync, rmSync, writeSync } from "node:fs";
-import { GangwayError, reasonOf } from "../config/errors.ts";
+import { GangwayError, JobTakenError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { emptyFile, openOwnFile } from "../config/own-file.ts";
 
@@ -10,7 +10,14 @@ export const REPORT_DESCRIPTOR = 3;
 /** How a detached launch went; without a message the user ended it. */
 export type Report =
   | { readonly running: true }
-  | { readonly running: false; readonly exitCode: number; readonly message?: string; readonly hint?: string };
+  | {
+      readonly running: false;
+      readonly exitCode: number;
+      readonly message?: string;
+      readonly hint?: string;
+      /** There is a job of that id, perhaps on another host: another id may do. */
+      readonly taken?: boolean;
+    };
 
 /** The file that takes a detached job's output. */
 export interface OutputFile {
@@ -57,7 +64,8 @@ const PASSED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
  * @param argv of that launcher, behind `node`
  * @param output closed here
  * @returns 0 when the job runs, else the exit code of a launch that was ended by a signal
- * @throws GangwayError when the launch failed
+ * @throws JobTakenError when there is a job of that id
+ * @throws GangwayError when the launch failed otherwise
  */
 export async function startDetached(argv: readonly string[], output: OutputFile): Promise<number> {
   const child = spawn(process.execPath, ["--", ...argv], {
@@ -81,10 +89,11 @@ export async function startDetached(argv: readonly string[], output: OutputFile)
   }
   const report = JSON.parse(text) as Report;
   if (report.running) return 0;
-  const { message, hint, exitCode } = report;
+  const { message, hint, exitCode, taken = false } = report;
   output.discard();
   if (message === undefined) return exitCode;
-  throw new GangwayError(message, { exitCode, ...(hint === undefined ? {} : { hint }) });
+  const details = { exitCode, ...(hint === undefined ? {} : { hint }) };
+  throw taken ? new JobTakenError(message, details) : new GangwayError(message, details);
 }
 
 let told = false;

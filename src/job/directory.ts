@@ -1,8 +1,18 @@
-import { chmodSync, constants, ftruncateSync, lstatSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import { GangwayError, JobTakenError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
-import { withOwnFile } from "../config/own-file.ts";
+import { readOwnFile, withOwnFile } from "../config/own-file.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
 import { removeTree } from "./remove-tree.ts";
 
@@ -39,7 +49,7 @@ export class JobDirectory {
    * @throws JobTakenError when the job has one already
    * @throws GangwayError when it cannot be made; then nothing of it is left
    */
-  create(nodes: number): void {
+  create(nodes: readonly number[]): void {
     this.#filing(() => {
       try {
         mkdirSync(this.path, { mode: 0o700 });
@@ -49,12 +59,34 @@ export class JobDirectory {
       try {
         writeFileSync(join(this.path, "launcher"), `${formatIdentity(thisProcess())}\n`, { flag: "wx", mode: 0o600 });
         mkdirSync(join(this.path, "kit"), { mode: 0o700 });
-        for (let node = 0; node < nodes; node++) mkdirSync(this.node(node), { mode: 0o700 });
+        for (const node of nodes) mkdirSync(this.node(node), { mode: 0o700 });
       } catch (error) {
         removeTree(this.path);
         throw error;
       }
     });
+  }
+
+  /** Whether another process, of that description (process.ts), made this directory here. */
+  isOf(launcher: string): boolean {
+    return asUser(this.#identity, () => {
+      try {
+        return readOwnFile(join(this.path, "launcher"), this.#identity.uid).trim() === launcher;
+      } catch {
+        return false;
+      }
+    });
+  }
+
+  /** Makes directories for nodes in a job's directory that is there. @throws JobTakenError when one has its own */
+  addNodes(nodes: readonly number[]): void {
+    this.#filing(() => {
+      for (const node of nodes) mkdirSync(this.node(node), { mode: 0o700 });
+    });
+  }
+
+  removeNode(index: number): void {
+    asUser(this.#identity, () => removeTree(this.node(index)));
   }
 
   node(index: number): string {
@@ -69,13 +101,12 @@ export class JobDirectory {
     return join(this.path, "kit");
   }
 
-  /** Makes files that must not exist yet. The mode counts, whatever the umask. */
-  write(directory: string, files: Readonly<Record<string, string>>, mode = 0o644): void {
+  /** Makes files that must not exist yet, each of a text or the pieces of one. The mode counts, whatever the umask. */
+  write(directory: string, files: Readonly<Record<string, string | Iterable<string>>>, mode = 0o644): void {
     this.#filing(() => {
       for (const [name, content] of Object.entries(files)) {
         const path = join(directory, name);
-        writeFileSync(path, content, { flag: "wx", mode });
-        chmodSync(path, mode);
+        writeNew(path, typeof content === "string" ? [content] : content, mode);
       }
     });
   }
@@ -134,5 +165,26 @@ export class JobDirectory {
 
   remove(): void {
     asUser(this.#identity, () => removeTree(this.path));
+  }
+}
+
+/** Characters of a text that is written piece by piece. */
+const WRITTEN_AT_ONCE = 64 * 1024;
+
+/** So that a long text never stands in memory as a whole, and as bytes beside it. */
+function writeNew(path: string, pieces: Iterable<string>, mode: number): void {
+  const file = openSync(path, "wx", mode);
+  try {
+    let text = "";
+    for (const piece of pieces) {
+      text += piece;
+      if (text.length < WRITTEN_AT_ONCE) continue;
+      writeFileSync(file, text);
+      text = "";
+    }
+    writeFileSync(file, text);
+    fchmodSync(file, mode);
+  } finally {
+    closeSync(file);
   }
 }

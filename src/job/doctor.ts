@@ -125,8 +125,38 @@ export function limitsOf(engine: EngineInfo, account: Account): Finding[] {
   return limits;
 }
 
-/** The engine, and what it cannot do here. */
-export async function examineEngine(connect: () => Promise<Engine>, account: Account): Promise<Finding[]> {
+/** By which command a user gives a job to each workload manager. */
+const SUBMITS: readonly (readonly [manager: string, command: string])[] = [
+  ["Slurm", "sbatch"],
+  ["HTCondor", "condor_submit"],
+  ["OAR", "oarsub"],
+  ["LSF", "bsub"],
+  ["Flux", "flux"],
+  ["PBS or Grid Engine", "qsub"],
+];
+
+/**
+ * The workload manager that jobs can be given to from this host.
+ *
+ * @param path the value of PATH
+ * @returns its name, or undefined where there is none
+ */
+export function managerHere(path: string): string | undefined {
+  const directories = path.split(":").filter((directory) => directory.startsWith("/"));
+  const has = (command: string) => directories.some((directory) => existsSync(join(directory, command)));
+  return SUBMITS.find(([, command]) => has(command))?.[0];
+}
+
+/**
+ * The engine, and what it cannot do here.
+ *
+ * @param manager a workload manager that has the engines on its nodes: a host of its own may be without
+ */
+export async function examineEngine(
+  connect: () => Promise<Engine>,
+  account: Account,
+  manager?: string,
+): Promise<Finding[]> {
   let engine: Engine | undefined;
   try {
     engine = await connect();
@@ -140,6 +170,18 @@ export async function examineEngine(connect: () => Promise<Engine>, account: Acc
     ];
   } catch (error) {
     if (!(error instanceof GangwayError)) throw error;
+    // What somebody named has to be there; of what is only looked for, there may be none on a login node.
+    const none = engine?.endpoint.origin === "default" && !existsSync(engine.endpoint.socketPath);
+    if (none && manager !== undefined) {
+      return [
+        {
+          what: "engine",
+          state: "limit",
+          detail: `none on this host: jobs are launched on the nodes that ${manager} gives`,
+          hint: "look there, in a job of one node (srun gangway doctor, or the like)",
+        },
+      ];
+    }
     return [
       {
         what: "engine",

@@ -1,13 +1,14 @@
 import { chmodSync, type Dirent, lstatSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { GangwayError, reasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { readOwnFile } from "../config/own-file.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
-import { hasControl, isJobId } from "../udi/names.ts";
+import { hasControl, isJobId, isNodeName } from "../udi/names.ts";
 import { renderInclude } from "../udi/ssh-config.ts";
 import { includableEscapeConfig } from "./escape.ts";
-import { kitConfig } from "./kit.ts";
+import { type KitJobNode, kitConfig, sshSocketOf } from "./kit.ts";
 import type { RunningLocalJob } from "./local-jobs.ts";
 import { formatIdentity, isGone, type ProcessIdentity, parseIdentity } from "./process.ts";
 
@@ -32,14 +33,15 @@ export function indexFiles(home: string, job: string): { readonly conf: string; 
 /** What an entry says of its job: public data, for whoever shares the home directory, on whatever host. */
 export interface IndexEntry {
   readonly job: string;
-  /** Where its launcher, and its nodes, are. */
+  /** Where its launcher is: the job's one host, or one from which all of them are reached. */
   readonly host: string;
   /** The id of that host's boot. */
   readonly boot: string;
   readonly launcher: ProcessIdentity;
   readonly user: string;
-  /** Its private directory on that host. */
+  /** Its private directory, on that host and wherever it has one by the same name. */
   readonly directory: string;
+  /** With the path of each node's socket, on the node's host. */
   readonly nodes: readonly { readonly name: string; readonly principal: string; readonly socket: string }[];
 }
 
@@ -64,14 +66,22 @@ export function indexEntryOf(
     launcher: formatIdentity(launcher),
     user: record.user,
     directory,
-    nodes: job.nodes.map(({ name, principal, socket }) => ({ name, principal, socket })),
+    nodes: job.nodes.map(({ name, principal, index }) => ({ name, principal, socket: sshSocketOf(directory, index) })),
   };
   const { user, udiImage } = record;
-  const blocks = kitConfig({ id, user, directory, udiImage, nodes: job.nodes }, indexFiles(home, id).hosts);
+  const nodes = kitNodesOf(job);
+  const runsOn = isNodeName(launcher.host) ? launcher.host : undefined;
+  const blocks = [...kitConfig({ id, user, directory, udiImage, nodes }, indexFiles(home, id).hosts, runsOn)].join("");
   const escapeConfig = includableEscapeConfig(directory);
   const names = [...new Set([id, id.toLowerCase()])].flatMap((name) => [`${name}.job`, `*.${name}.job`]);
   const more = escapeConfig === undefined ? "" : `\n${renderInclude(names, escapeConfig)}`;
   return { conf: `${MARK}${JSON.stringify(header)}\n${blocks}${more}`, hosts: renderKnownHosts(record.authority) };
+}
+
+/** Only from one host to another the network is a way: what is on one host has its sockets, or has ended. */
+function kitNodesOf({ nodes }: RunningLocalJob): KitJobNode[] {
+  const isSpread = nodes.some(({ socket }) => socket === undefined);
+  return nodes.map(({ name, port, addresses: [address] }) => ({ name, port, ...(isSpread ? { address } : {}) }));
 }
 
 /**
@@ -86,11 +96,21 @@ export function writeIndexEntry(identity: Identity, home: string, job: RunningLo
     const entry = indexEntryOf(job, home);
     if (entry === undefined) return false;
     const files = indexFiles(home, job.id);
+    // On each host of a job the record names that host's own process; what its launcher wrote stays.
+    const written = readEntry(files.conf, identity.uid);
+    const mayWrite =
+      written === undefined || written.host === hostname() || !isOfAuthority(identity, files.hosts, entry.hosts);
+    if (!mayWrite) return true;
     // The one that is named before the one that names it.
     replaceFile(files.hosts, entry.hosts);
     replaceFile(files.conf, entry.conf);
     return true;
   });
+}
+
+/** Whether the user has an index that a job can be entered into. */
+export function isIndexed(identity: Identity, home: string): boolean {
+  return asUser(identity, () => hasIndex(home, identity.uid));
 }
 
 /** Whether the index is the user's own directory, which nobody else can write. To be called in the user's name. */
@@ -114,16 +134,35 @@ function replaceFile(path: string, content: string): void {
   }
 }
 
+/** Whether the known_hosts of an entry is of that text: no two jobs have an authority in common. */
+function isOfAuthority({ uid }: Identity, path: string, hosts: string): boolean {
+  try {
+    return readOwnFile(path, uid) === hosts;
+  } catch {
+    return false;
+  }
+}
+
 /**
- * Takes a job out of the index, where it is this launcher's entry.
+ * Takes a job out of the index, where it is this launcher's entry, or another host of the same job has written it.
  *
+ * @param authority the job's public key line, where it has one
  * @throws what the file system says
  */
-export function removeIndexEntry(identity: Identity, home: string, job: string, launcher: ProcessIdentity): void {
+export function removeIndexEntry(
+  identity: Identity,
+  home: string,
+  job: string,
+  { launcher, authority }: { readonly launcher: ProcessIdentity; readonly authority?: string | undefined },
+): void {
   asUser(identity, () => {
     if (!hasIndex(home, identity.uid)) return;
-    const entry = readEntry(indexFiles(home, job).conf, identity.uid);
-    if (entry !== undefined && formatIdentity(entry.launcher) === formatIdentity(launcher)) removeFiles(home, job);
+    const { conf, hosts } = indexFiles(home, job);
+    const entry = readEntry(conf, identity.uid);
+    if (entry === undefined) return;
+    const isOurs = formatIdentity(entry.launcher) === formatIdentity(launcher);
+    const isTheJobs = authority !== undefined && isOfAuthority(identity, hosts, renderKnownHosts(authority));
+    if (isOurs || isTheJobs) removeFiles(home, job);
   });
 }
 
@@ -185,6 +224,11 @@ function isEntryNode(value: unknown): value is IndexEntry["nodes"][number] {
 
 function isLine(value: unknown): value is string {
   return typeof value === "string" && !hasControl(value);
+}
+
+/** The entries of a user's index that only other hosts can judge: their launchers are there. */
+export function foreignEntries(identity: Identity, home: string): IndexEntry[] {
+  return readIndex(identity, home).filter(({ host }) => host !== hostname());
 }
 
 /**

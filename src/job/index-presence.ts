@@ -1,6 +1,6 @@
 import { reasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
-import { indexFiles, removeIndexEntry, writeIndexEntry } from "./index-entry.ts";
+import { indexFiles, isIndexed, removeIndexEntry, writeIndexEntry } from "./index-entry.ts";
 import { localJob } from "./local-jobs.ts";
 import { thisProcess } from "./process.ts";
 import type { Reporter } from "./reporter.ts";
@@ -10,6 +10,9 @@ import type { JobSpec } from "./spec.ts";
 export class IndexPresence {
   readonly #spec: JobSpec;
   readonly #context: { readonly identity: Identity; readonly runBase: string; readonly reporter: Reporter };
+
+  /** Of the job, once it runs. */
+  #authority: string | undefined;
 
   constructor(spec: JobSpec, context: { identity: Identity; runBase: string; reporter: Reporter }) {
     this.#spec = spec;
@@ -25,8 +28,11 @@ export class IndexPresence {
   enter(): void {
     const { identity, runBase, reporter } = this.#context;
     try {
+      if (!isIndexed(identity, this.#spec.account.home)) return;
       const job = localJob(identity, [runBase], this.#spec.id);
-      if (job?.state === "running") writeIndexEntry(identity, this.#spec.account.home, job);
+      if (job?.state !== "running") return;
+      this.#authority = job.record.authority;
+      writeIndexEntry(identity, this.#spec.account.home, job);
     } catch (error) {
       reporter.note(`the job could not be entered into ~/.gangway/ssh, plain ssh will not know it: ${reasonOf(error)}`);
     }
@@ -36,7 +42,7 @@ export class IndexPresence {
     const { identity, reporter } = this.#context;
     const { account, id } = this.#spec;
     try {
-      removeIndexEntry(identity, account.home, id, thisProcess());
+      removeIndexEntry(identity, account.home, id, { launcher: thisProcess(), authority: this.#authority });
     } catch (error) {
       reporter.note(`the job's entry in ~/.gangway/ssh could not be removed: ${reasonOf(error)}`);
     }

@@ -3,7 +3,8 @@ import { JobError } from "../config/errors.ts";
 import { isRunBase } from "../config/paths.ts";
 import type { ContainerSummary, Engine } from "../engine/types.ts";
 import { isJobId } from "../udi/names.ts";
-import { LABEL } from "./labels.ts";
+import { isOurs, LABEL } from "./labels.ts";
+import type { LocalJob, RunningLocalJob } from "./local-jobs.ts";
 import { isGone, parseIdentity } from "./process.ts";
 import { type JobRecord, readRecord } from "./record.ts";
 
@@ -81,7 +82,7 @@ export async function listJobs(engine: Engine, uid: number | undefined): Promise
   for (const container of containers) {
     const job = container.labels[LABEL.job];
     // Anybody may have made a container with labels like ours: what is no job's id is no job, nor fit to be printed.
-    if (job === undefined || !isJobId(job)) continue;
+    if (job === undefined || !isJobId(job) || !isOurs(container)) continue;
     const key = `${container.labels[LABEL.uid]}/${job}`;
     groups.set(key, [...(groups.get(key) ?? []), container]);
   }
@@ -91,19 +92,59 @@ export async function listJobs(engine: Engine, uid: number | undefined): Promise
 }
 
 /**
+ * The jobs of an engine, and of a user's launchers on this host: theirs may have nodes on other hosts, or all of them.
+ *
+ * @param known what the engine tells
+ * @param local what the directories of the user's jobs tell
+ */
+export function withLaunchers(known: readonly JobSummary[], local: readonly LocalJob[]): JobSummary[] {
+  const running = local.filter((job) => job.state === "running");
+  const own = new Set(running.map(({ id, record }) => `${record.user}/${id}`));
+  const others = known.filter(({ user, job }) => !own.has(`${user}/${job}`));
+  const ours = running.map((job) =>
+    ofLauncher(
+      job,
+      known.find((one) => one.job === job.id),
+    ),
+  );
+  return [...others, ...ours].sort((a, b) => a.created - b.created || a.job.localeCompare(b.job));
+}
+
+function ofLauncher({ id, directory, record }: RunningLocalJob, known: JobSummary | undefined): JobSummary {
+  const states = new Map(known?.nodes.map(({ name, state }) => [name, state]));
+  return {
+    job: id,
+    user: record.user,
+    uid: known?.uid ?? process.getuid?.() ?? 0,
+    image: record.image,
+    directory,
+    sshd: record.sshd,
+    ...(record.outputFile === undefined ? {} : { outputFile: record.outputFile }),
+    created: Math.floor(Date.parse(record.started) / 1000),
+    orphaned: false,
+    nodes: record.nodes.map(({ name, container, here }, index) => ({
+      name,
+      index,
+      container,
+      // Of a node elsewhere, or a runtime's, it is known that the job lives, which has none without it.
+      state: states.get(name) ?? (here && record.runtime !== true ? "gone" : "running"),
+    })),
+  };
+}
+
+/**
  * The job that is meant.
  *
  * @param id undefined: the only one there is
  * @throws JobError when there is none, or several and no id was given
  */
-export async function findJob(engine: Engine, uid: number | undefined, id: string | undefined): Promise<JobSummary> {
-  const jobs = await listJobs(engine, uid);
+export function chooseJob(jobs: readonly JobSummary[], id: string | undefined): JobSummary {
   const found = id === undefined ? jobs.filter((job) => !job.orphaned) : jobs.filter((job) => job.job === id);
   const [first] = found;
   if (first === undefined) {
     const running = jobs.map((job) => job.job).join(", ");
     throw new JobError(
-      id === undefined ? "no job of yours is running on this engine" : `no job "${id}" is running on this engine`,
+      id === undefined ? "no job of yours is running on this host" : `no job "${id}" is running on this host`,
       {
         hint: running === "" || id === undefined ? "start one with `gangway run`" : `running: ${running}`,
       },

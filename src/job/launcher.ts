@@ -1,50 +1,48 @@
 import { constants } from "node:os";
 import type { AllocatedNode } from "../allocation/allocation.ts";
-import { GangwayError, LAUNCHER_FAILED, LaunchError, reasonOf } from "../config/errors.ts";
-import type { Identity } from "../config/identity.ts";
-import type { Engine } from "../engine/types.ts";
-import { collectContainers, collectDirectories } from "./collect.ts";
-import { JobContainers } from "./containers.ts";
-import { Deferred, requestsToLeave, unlessAborted, within } from "./deferred.ts";
+import { GangwayError, JobTakenError, LAUNCHER_FAILED, reasonOf } from "../config/errors.ts";
+import { JobAuthority } from "./authority.ts";
+import { unlessAborted, within } from "./deferred.ts";
 import { JobDirectory } from "./directory.ts";
 import { recordEnd } from "./ended.ts";
-import { containerName, lookName } from "./id.ts";
-import { collectIndex } from "./index-entry.ts";
+import { type HostContext, type HostPlace, required } from "./host.ts";
+import { containerName } from "./id.ts";
 import { IndexPresence } from "./index-presence.ts";
-import { JobAuthority, type Member } from "./membership.ts";
-import type { Expected } from "./mounted.ts";
+import type { JobFacts, JobHosts, Upward } from "./job-hosts.ts";
 import { JobNode } from "./node.ts";
+import { NodesLostError } from "./nodes-lost.ts";
+import { OwnerKit } from "./owner-kit.ts";
 import { JobOwnerService } from "./owner-service.ts";
-import { OwnerSocket } from "./owner-socket.ts";
-import { Planning } from "./planning.ts";
-import { equipNode, type NodeKeys, type Plan, writeMountedFiles } from "./prepare.ts";
+import { answerOwner, OwnerSocket } from "./owner-socket.ts";
 import { writeRecord } from "./record.ts";
-import type { Reporter } from "./reporter.ts";
 import { RunningJob } from "./running-job.ts";
-import type { JobSpec } from "./spec.ts";
-import { StdioBridge } from "./stdio.ts";
+import { type JobSpec, runsCommand } from "./spec.ts";
+import { type Outlet, StdioBridge } from "./stdio.ts";
 import { Terminal } from "./terminal.ts";
-import { Watchdog } from "./watchdog.ts";
 
 /** What a launch needs of its surroundings. */
-export interface LaunchContext {
-  readonly engine: Engine;
-  /** The tree on the host that becomes /opt/udiImage. */
-  readonly udiImage: string;
-  /** BASE of docs/internals.md, section 3, checked. */
-  readonly runBase: string;
-  readonly cacheDirectory: string | undefined;
+export interface LaunchContext extends Omit<HostContext, "signal" | "engine" | "view"> {
   /** Where a detached job's end is noted. */
   readonly stateDirectory: string;
-  readonly identity: Identity;
-  readonly reporter: Reporter;
   /** Called when the command has been told to go: a detached launcher tells its parent. */
   readonly onRunning?: () => void;
+  /** Who does what has to be done on the job's hosts. */
+  readonly hosts: (place: HostPlace, nodes: readonly JobNode[], upward: Upward) => JobHosts;
 }
 
 const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM"] as const;
 /** Those that end the launch as long as there is no command to hand them to. */
 const ENDING: readonly string[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
+/** Who asked for the launch would try it once more: without these nodes, or under another name. */
+function begunAnew(error: unknown): error is NodesLostError | JobTakenError {
+  return error instanceof NodesLostError || error instanceof JobTakenError;
+}
+
+interface Trust {
+  readonly authority: JobAuthority;
+  readonly kit: OwnerKit;
+}
+
 /** A signal came before the command was started. */
 class Interrupted extends GangwayError {}
 
@@ -56,20 +54,19 @@ export class Launcher {
   readonly #spec: JobSpec;
   readonly #context: LaunchContext;
   readonly #directory: JobDirectory;
-  /** Root launches for another user. */
-  readonly #acting: boolean;
   readonly #terminal: Terminal;
   readonly #interrupt = new AbortController();
+  /** A signal, or the owner, ended the launch before there was a command. */
+  #givenUp: Interrupted | undefined;
   readonly #service: JobOwnerService;
-  readonly #containers: JobContainers;
-  readonly #planning: Planning;
   readonly #index: IndexPresence;
-  #nodes: JobNode[] = [];
-  /** The watchdog is there. */
-  readonly #watched = new Deferred<void>();
-  #created = false;
+  readonly #hosts: JobHosts;
+  #trusted: Trust | undefined;
   /** There from `go` on. */
   #running: RunningJob | undefined;
+
+  /** Does what the owner asks. */
+  readonly #answer = (line: string): string => answerOwner(this.#service, line);
 
   constructor(spec: JobSpec, context: LaunchContext) {
     this.#spec = spec;
@@ -77,11 +74,14 @@ export class Launcher {
     this.#terminal = new Terminal(context.udiImage);
     this.#directory = new JobDirectory(context.runBase, spec.id, context.identity);
     this.#service = new JobOwnerService(spec.sshd, (signal, graceMs) => this.#stop(signal, graceMs));
-    this.#containers = new JobContainers(context.engine, this.#directory);
-    const { signal } = this.#interrupt;
-    this.#planning = new Planning(spec, { ...context, signal, watched: this.#watched.promise }, this.#directory);
     this.#index = new IndexPresence(spec, context);
-    this.#acting = process.geteuid?.() !== context.identity.uid;
+    const place = { directory: this.#directory, joined: false, also: this.#index.files };
+    const nodes = spec.allocation.nodes.map((node) => this.#makeNode(node));
+    this.#hosts = context.hosts(place, nodes, {
+      signal: this.#interrupt.signal,
+      answer: this.#answer,
+      onSignal: (name) => this.#signalled(name),
+    });
   }
 
   /**
@@ -96,7 +96,10 @@ export class Launcher {
       return await this.#launch();
     } catch (error) {
       if (error instanceof Interrupted) return error.exitCode;
-      throw error;
+      // It came while this was cleared: then nothing is begun anew on the nodes that are left.
+      if (this.#givenUp === undefined || !begunAnew(error)) throw error;
+      this.#context.reporter.note(error.message);
+      return this.#givenUp.exitCode;
     } finally {
       this.#context.reporter.quiet();
       stopListening();
@@ -104,64 +107,36 @@ export class Launcher {
   }
 
   async #launch(): Promise<number> {
-    const { engine, udiImage, identity } = this.#context;
-    const { account, allocation, id } = this.#spec;
-    const names = allocation.nodes.map((node) => containerName(account.uid, id, node.index));
-    const watch = () => {
-      const all = [...names, lookName(account.uid, id)];
-      const watchdog = new Watchdog(
-        udiImage,
-        engine.endpoint.socketPath,
-        this.#directory.path,
-        identity,
-        all,
-        this.#index.files,
-      );
-      this.#watched.resolve();
-      return watchdog;
-    };
-    this.#directory.claim();
-    // Acting for another user changes the rights of the whole process, and what is under way must not meet that.
-    const early = this.#acting ? watch() : undefined;
-    const planning = this.#abortable(this.#planning.plan());
-    planning.catch(() => undefined);
-    // The engine has been asked already when this process gets busy with its own part.
-    await requestsToLeave();
-    if (this.#acting) await planning.catch(() => undefined);
-    // It has to be there before there is anything that it may have to clear.
-    const watchdog = early ?? watch();
     let ownerSocket: OwnerSocket | undefined;
     let exitCode: number | undefined;
+    let begun = false;
     try {
-      this.#directory.create(allocation.nodes.length);
-      this.#created = true;
-      ownerSocket = this.#directory.as(() => new OwnerSocket(this.#directory.launcherSocket, this.#service));
-      exitCode = await this.#lifeOf(planning);
+      await this.#hosts.begin();
+      begun = true;
+      ownerSocket = this.#directory.as(() => new OwnerSocket(this.#directory.launcherSocket, this.#answer));
+      exitCode = await this.#life();
       return exitCode;
     } finally {
-      await this.#clear(watchdog, names);
-      this.#noteEnd(exitCode ?? LAUNCHER_FAILED);
+      await this.#clear(exitCode ?? LAUNCHER_FAILED);
+      if (begun) this.#noteEnd(exitCode ?? LAUNCHER_FAILED);
       await ownerSocket?.close(exitCode ?? LAUNCHER_FAILED);
     }
   }
 
-  async #lifeOf(planning: Promise<Plan>): Promise<number> {
-    const spec = this.#spec;
+  async #life(): Promise<number> {
     const { reporter } = this.#context;
-    const many = spec.allocation.nodes.length > 1 ? `${spec.allocation.nodes.length} nodes` : "the container";
-    this.#nodes = spec.allocation.nodes.map((node) => this.#makeNode(node));
-    const plan = await planning;
+    const { nodes } = this.#spec.allocation;
+    const many = nodes.length > 1 ? `${nodes.length} nodes` : "the container";
+    const { prepareTimeoutMs, upTimeoutMs } = this.#spec;
+    const facts = await this.#abortable(this.#hosts.plan(() => this.#trust()));
     reporter.phase(`preparing ${many}`);
-    for (const node of spec.allocation.nodes) writeMountedFiles(plan, node, this.#directory);
-    const expected = this.#acting ? this.#containers.expectMounts(plan) : [];
-    const creating = this.#phase("prepare", spec.prepareTimeoutMs, this.#attach(plan));
-    creating.catch(() => undefined);
-    await requestsToLeave();
-    const keys = spec.allocation.nodes.map((node) => equipNode(spec, node, this.#directory));
-    const bridge = await creating;
+    await this.#phase("prepare", prepareTimeoutMs, this.#hosts.prepare());
+    const bridge = new StdioBridge(this.#outlets(), {
+      onOutputError: (descriptor, error) => this.#running?.outputFailed(descriptor, error),
+    });
     try {
       reporter.phase(`waiting for ${many} to come up`);
-      await this.#phase("up", spec.upTimeoutMs, this.#bringUp(plan, keys, expected));
+      await this.#phase("up", upTimeoutMs, this.#bringUp(facts));
       return await this.#go(bridge);
     } finally {
       this.#terminal.restore();
@@ -169,11 +144,18 @@ export class Launcher {
     }
   }
 
+  #outlets(): readonly Outlet[] {
+    const commanded = this.#hosts.nodes.filter(({ node }) => runsCommand(this.#spec, node));
+    return this.#hosts.attachments.map((attachment, index) =>
+      this.#spec.everywhere ? { attachment, label: required(commanded[index]).node.name } : { attachment },
+    );
+  }
+
   #makeNode(node: AllocatedNode): JobNode {
     const { account, id } = this.#spec;
-    const made: JobNode = new JobNode(node, containerName(account.uid, id, node.index), this.#directory, {
+    const made: JobNode = new JobNode(node, containerName(account.uid, id, node.index), {
       onStopped: () => {
-        if (node.index === 0) this.#running?.suspend();
+        if (node.index === 0) void this.#running?.suspend();
       },
       onLingering: (sessions) =>
         this.#context.reporter.note(
@@ -185,71 +167,53 @@ export class Launcher {
     return made;
   }
 
-  async #attach(plan: Plan): Promise<StdioBridge> {
-    return new StdioBridge(await this.#containers.create(plan, this.#nodes), {
-      onOutputError: (descriptor, error) => this.#running?.outputFailed(descriptor, error),
-    });
-  }
-
   // ---- up, membership ------------------------------------------------------------------------------------------
 
-  async #bringUp(plan: Plan, keys: readonly NodeKeys[], expected: readonly Expected[][]): Promise<void> {
-    const { reporter } = this.#context;
-    const banners: Promise<void>[] = [];
-    const reports = Promise.all(
-      this.#nodes.map(async (node, index): Promise<Member> => {
-        const up = await this.#containers.start(node);
-        if (plan.spec.sshd) {
-          const banner = node.readBanner();
-          banner.catch(() => undefined);
-          banners.push(banner);
-        }
-        return { node: node.node, up, ...required(keys[index]) };
-      }),
-    );
-    reports.catch(() => undefined);
-    await requestsToLeave();
-    // While the engine is busy: the authority, and what is left of earlier launchers that died with their watchdogs.
-    const authority = plan.spec.sshd ? new JobAuthority(plan) : undefined;
-    authority?.prepareOwner(this.#directory);
-    void this.#clearRemains();
-    const members = await reports;
-    await this.#containers.checkMounts(this.#nodes, expected);
-    // And while the sshds start: an sshd reads its certificate later than it says its banner.
-    if (authority !== undefined) {
-      authority.admit(members, this.#directory);
-      this.#service.open(plan.spec, { authority, nodes: this.#nodes, directory: this.#directory, reporter });
+  /** Who is believed in the job, and the owner's access kit, of which there is none without sshd. */
+  #trust(): Trust | undefined {
+    if (this.#trusted === undefined && this.#spec.sshd) {
+      const authority = new JobAuthority(this.#spec);
+      const kit = new OwnerKit(this.#spec, this.#directory, this.#context.udiImage);
+      kit.certify(authority.signKit(kit.publicKey), authority.publicKey);
+      this.#trusted = { authority, kit };
+    }
+    return this.#trusted;
+  }
+
+  async #bringUp({ command, workdir }: JobFacts): Promise<void> {
+    const { reporter, udiImage } = this.#context;
+    const spec = this.#spec;
+    const members = await this.#hosts.up(() => this.#trust());
+    const trust = this.#trust();
+    if (trust !== undefined) {
+      const { authority, kit } = trust;
+      await this.#hosts.admit(members, authority, kit);
+      kit.configure(members);
+      this.#service.open(spec, { authority, hosts: this.#hosts, directory: this.#directory, reporter });
     }
     writeRecord(
-      plan,
+      spec,
       members,
-      this.#nodes.map((node) => node.container),
-      authority?.publicKey,
+      {
+        command,
+        workdir,
+        udiImage,
+        ...(trust === undefined ? {} : { authority: trust.authority.publicKey }),
+        here: this.#hosts.here,
+      },
       this.#directory,
     );
     this.#index.enter();
-    await Promise.all(banners);
-  }
-
-  /** Of earlier launches. What cannot be cleared is no reason for this one to fail; `gangway gc` tells why. */
-  async #clearRemains(): Promise<void> {
-    const { engine, identity, runBase } = this.#context;
-    try {
-      collectDirectories(identity, runBase, () => undefined);
-      collectIndex(identity, this.#spec.account.home);
-      await collectContainers(engine, identity.uid);
-    } catch {
-      // The next launch tries again.
-    }
+    await this.#hosts.answered(members);
   }
 
   // ---- go ------------------------------------------------------------------------------------------------------
 
   async #go(bridge: StdioBridge): Promise<number> {
-    const { engine, reporter, onRunning } = this.#context;
+    const { reporter, onRunning } = this.#context;
     reporter.quiet();
     this.#interrupt.signal.throwIfAborted();
-    this.#running = new RunningJob(this.#spec, this.#nodes, bridge, { engine, reporter, terminal: this.#terminal });
+    this.#running = new RunningJob(this.#spec, this.#hosts, bridge, { reporter, terminal: this.#terminal });
     return await this.#running.run(() => onRunning?.());
   }
 
@@ -266,7 +230,7 @@ export class Launcher {
     };
   }
 
-  #signalled(name: (typeof FORWARDED)[number]): void {
+  #signalled(name: NodeJS.Signals): void {
     if (this.#running !== undefined) this.#running.signal(name);
     else if (ENDING.includes(name)) this.#giveUp(constants.signals[name]);
   }
@@ -278,39 +242,19 @@ export class Launcher {
 
   /** Nothing runs yet that a signal could be handed to: the launch is over. */
   #giveUp(signal: number): void {
-    this.#interrupt.abort(new Interrupted(`signal ${signal}`, { exitCode: 128 + signal }));
+    this.#givenUp ??= new Interrupted(`signal ${signal}`, { exitCode: 128 + signal });
+    this.#interrupt.abort(this.#givenUp);
   }
 
   // ---- the end -------------------------------------------------------------------------------------------------
 
-  async #clear(watchdog: Watchdog, names: readonly string[]): Promise<void> {
-    const { engine, reporter } = this.#context;
+  async #clear(exitCode: number): Promise<void> {
     // What is planned is not begun any more.
     this.#interrupt.abort(new Interrupted("the launch is over"));
-    for (const node of this.#nodes) node.send("end");
     this.#index.leave();
-    const [look] = await Promise.allSettled([this.#planning.looking, this.#containers.settle()]);
-    const made = this.#containers.made(names);
-    if (look.status === "rejected") made.push(lookName(this.#spec.account.uid, this.#spec.id));
-    const results = await Promise.allSettled(made.map((name) => engine.remove(name)));
-    for (const node of this.#nodes) node.close();
+    await this.#hosts.end(exitCode);
     await this.#service.close();
-    try {
-      if (this.#created) this.#directory.remove();
-    } catch (error) {
-      reporter.note(`${this.#directory.path} could not be removed: ${reasonOf(error)}`);
-      watchdog.takeOver();
-      return;
-    }
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed === undefined) {
-      await watchdog.dismiss();
-      return;
-    }
-    reporter.note(
-      `a container could not be removed now, and will be when the engine answers: ${reasonOf(failed.reason)}`,
-    );
-    watchdog.takeOver();
+    await this.#hosts.clear();
   }
 
   #noteEnd(exitCode: number): void {
@@ -333,17 +277,12 @@ export class Launcher {
   #phase<T>(name: string, milliseconds: number, work: Promise<T>): Promise<T> {
     return this.#abortable(
       within(work, milliseconds, () => {
-        const missing = this.#nodes.filter((node) => !node.connected).map((node) => node.node.name);
-        const who = missing.length > 0 ? missing.join(", ") : this.#nodes.map((node) => node.node.name).join(", ");
-        return new LaunchError(who, `not done with phase "${name}" within ${milliseconds / 1000} s`, {
+        const missing = this.#hosts.missing;
+        const who = missing.length > 0 ? missing : this.#hosts.nodes.map(({ node }) => node.name);
+        return new NodesLostError(who, `not done with phase "${name}" within ${milliseconds / 1000} s`, {
           hint: `is the engine overloaded? --${name}-timeout gives it longer`,
         });
       }),
     );
   }
-}
-
-function required<T>(value: T | undefined): T {
-  if (value === undefined) throw new TypeError("a node without its counterpart");
-  return value;
 }

@@ -8,7 +8,7 @@ import { sshSocketOf } from "./kit.ts";
 import { type ProcessIdentity, parseIdentity } from "./process.ts";
 import { type JobRecord, readRecord } from "./record.ts";
 
-/** A node of a running job of this host, as a client needs it. */
+/** A node of a running job that has a directory on this host, as a client needs it. */
 export interface LocalNode {
   readonly name: string;
   /** 0: the head. */
@@ -16,8 +16,8 @@ export interface LocalNode {
   readonly slots: number;
   /** What its host certificate says it is. */
   readonly principal: string;
-  /** On this host: the unix socket of its sshd. */
-  readonly socket: string;
+  /** The unix socket of its sshd; undefined: the node is on another host. */
+  readonly socket: string | undefined;
   /** Of TCP; 0: it does not listen. */
   readonly port: number;
   readonly addresses: readonly string[];
@@ -109,12 +109,12 @@ function jobAt(directory: string, id: string, uid: number): LocalJob | undefined
 
 /** Names and places follow from the record and the directory: nothing in the file says where a client connects to. */
 function nodesOf(record: JobRecord, directory: string): LocalNode[] {
-  return record.nodes.map(({ name, slots, port, addresses }, index) => ({
+  return record.nodes.map(({ name, slots, port, addresses, here }, index) => ({
     name,
     index,
     slots,
     principal: jobHost({ job: record.job, node: name }),
-    socket: sshSocketOf(directory, index),
+    socket: here ? sshSocketOf(directory, index) : undefined,
     port,
     addresses,
   }));

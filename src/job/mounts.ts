@@ -1,7 +1,8 @@
-import { accessSync, constants, realpathSync, statSync } from "node:fs";
+import { closeSync, constants, openSync, realpathSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
-import { GangwayError, UsageError } from "../config/errors.ts";
+import { GangwayError, reasonOf, UsageError } from "../config/errors.ts";
 import type { MountSpec } from "../engine/types.ts";
+import type { EngineView } from "./engine-view.ts";
 import { type ImageKnowledge, PROFILE_DIRECTORY, SSH_PROGRAMS } from "./image.ts";
 import type { JobSpec, Volume } from "./spec.ts";
 
@@ -30,7 +31,8 @@ const SYSTEM = [
   "/usr",
 ];
 
-function contains(directory: string, path: string): boolean {
+/** Whether a path is a directory or lies below it. Both are absolute and normal. */
+export function contains(directory: string, path: string): boolean {
   return directory === "/" || path === directory || path.startsWith(`${directory}/`);
 }
 
@@ -95,38 +97,82 @@ export function checkVolume(volume: Volume, runBase: string): void {
   }
 }
 
-function isUsableDirectory(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK | constants.X_OK);
-    return statSync(path).isDirectory();
-  } catch {
-    return false;
-  }
-}
-
 /** Whether a directory of the host can stand at the same path in the container without hiding the image's system. */
 function mayBeMountedInPlace(path: string): boolean {
   return path !== "/" && !SYSTEM.some((system) => contains(system, path)) && !OURS.some((ours) => contains(path, ours));
 }
 
+/** What of the host's files the container has, and what is to be said of that. */
+export interface Places {
+  readonly mounts: readonly MountSpec[];
+  readonly workdirIsMounted: boolean;
+  /** Of directories that somebody may miss. */
+  readonly notes: readonly string[];
+}
+
+/** What an engine that lives among other mounts than this process cannot reach. */
+export const OUT_OF_SIGHT = "the engine cannot reach it (the job has mounts of its own, and it lies in one of these)";
+
 /**
- * Home and working directory at their own paths, as far as they exist and hide nothing. To be called in the name of
- * the job's user, whose rights decide.
+ * Home, working directory and the directory that the manager made for the job, each at its own path, as far as they exist
+ * and hide nothing. To be called in the name of the job's user, whose rights decide.
  */
-export function placesOfTheUser(spec: JobSpec, runBase: string): { mounts: MountSpec[]; workdirIsMounted: boolean } {
+export function placesOfTheUser(spec: JobSpec, runBase: string, view: EngineView): Places {
   const mounts: MountSpec[] = [];
-  const add = (path: string) => {
-    if (exposes(realpathSync(path), runBase)) return;
-    if (!mounts.some((mount) => contains(mount.target, path)))
-      mounts.push({ source: path, target: path, readOnly: false });
-  };
+  const notes: string[] = [];
   const taken = spec.volumes.map((volume) => volume.target);
+  const add = (path: string, missed: (fault: string) => string | undefined) => {
+    if (!mayBeMountedInPlace(path) || taken.includes(path) || mounts.some((mount) => contains(mount.target, path)))
+      return;
+    const fault = faultOf(path);
+    if (fault === undefined && exposes(realpathSync(path), runBase)) return;
+    const source = fault === undefined ? view.pathOf(path) : undefined;
+    if (source !== undefined) mounts.push({ ...fromEngine(path, source), target: path, readOnly: false });
+    const note = source === undefined ? missed(fault ?? OUT_OF_SIGHT) : undefined;
+    if (note !== undefined) notes.push(note);
+  };
   const { home } = spec.account;
-  if (spec.mountHome && mayBeMountedInPlace(home) && !taken.includes(home) && isUsableDirectory(home)) add(home);
   const cwd = spec.callerDirectory;
-  if (spec.mountWorkdir && mayBeMountedInPlace(cwd) && !taken.includes(cwd) && isUsableDirectory(cwd)) add(cwd);
+  const { scratch } = spec.environment.allocation;
+  if (spec.mountHome) add(home, (fault) => `the home directory ${home} is not mounted: ${fault}`);
+  const seen = (what: string, path: string) => (fault: string) =>
+    fault === OUT_OF_SIGHT ? `${what} ${path} is not mounted: ${fault}` : undefined;
+  if (spec.mountWorkdir) add(cwd, seen("the current directory", cwd));
+  if (spec.mountWorkdir && scratch !== undefined) add(scratch, seen("the job's own directory", scratch));
   const workdirIsMounted = [...mounts.map((mount) => mount.target), ...taken].some((target) => contains(target, cwd));
-  return { mounts, workdirIsMounted };
+  return { mounts, workdirIsMounted, notes };
+}
+
+/** Not by access(2), which asks for the real uid: that is root's while root acts for the user (`asUser`). */
+function faultOf(path: string): string | undefined {
+  try {
+    if (!statSync(path).isDirectory()) return "it is no directory";
+    closeSync(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NONBLOCK));
+    // What lies in a directory is found by who may search it, even if it is the directory itself.
+    statSync(`${path}/.`);
+    return undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EACCES") return "you may not enter it on this host";
+    return code === "ENOENT" || code === "ENOTDIR" ? "there is none on this host" : reasonOf(error);
+  }
+}
+
+function fromEngine(source: string, engineSource: string): Pick<MountSpec, "source" | "engineSource"> {
+  return source === engineSource ? { source } : { source, engineSource };
+}
+
+/**
+ * A volume as the engine has to be asked for it. To be called in the name of the job's user.
+ *
+ * @throws GangwayError where the engine cannot reach it
+ */
+export function volumeMount(volume: Volume, view: EngineView): MountSpec {
+  const path = view.pathOf(volume.source);
+  if (path !== undefined) return { ...volume, ...fromEngine(volume.source, path) };
+  throw new GangwayError(`volume ${volume.source}:${volume.target}: ${OUT_OF_SIGHT}`, {
+    hint: "use a directory outside of the job's private ones, such as one below your home",
+  });
 }
 
 /** What Gangway itself mounts into a node's container. */

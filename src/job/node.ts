@@ -1,10 +1,7 @@
-import { createConnection } from "node:net";
-import { join } from "node:path";
 import type { AllocatedNode } from "../allocation/allocation.ts";
 import { LaunchError } from "../config/errors.ts";
-import { ControlChannel, type InitMessage } from "./control.ts";
+import type { InitMessage, LauncherMessage } from "./control.ts";
 import { Deferred } from "./deferred.ts";
-import type { JobDirectory } from "./directory.ts";
 import type { SessionMessage } from "./session-lines.ts";
 
 /** Where a node's container can be reached. */
@@ -29,46 +26,53 @@ export interface NodeEvents {
   onLost(): void;
 }
 
-/** A node of the job, seen from the launcher: its container and what its init has said. */
+/** The way to a node's init: its control channel, or the connection to the process on its host that has that. */
+export interface NodeLink {
+  send(message: LauncherMessage): void;
+  readonly connected: boolean;
+  close(): void;
+}
+
+/** A node of the job, seen from the launcher: what its init has said, wherever it is. */
 export class JobNode {
   readonly node: AllocatedNode;
   readonly container: string;
   readonly up = new Deferred<UpReport>();
   readonly ended = new Deferred<NodeEnd>();
-  /** The control channel is closed: init is gone. */
+  /** Init is gone. */
   readonly closed = new Deferred<void>();
-  readonly #directory: JobDirectory;
-  readonly #channel: ControlChannel;
   readonly #events: NodeEvents;
+  #link: NodeLink | undefined;
   #end: NodeEnd | undefined;
+  #lost = false;
   /** Init could not start the command, and why. */
   failure: string | undefined;
+  /** Why the node was lost, where more is known than that. */
+  reason: LaunchError | undefined;
   sessions = 0;
 
-  /** Starts to listen for init; the node's directory must be there. */
-  constructor(node: AllocatedNode, container: string, directory: JobDirectory, events: NodeEvents) {
+  constructor(node: AllocatedNode, container: string, events: NodeEvents) {
     this.node = node;
     this.container = container;
-    this.#directory = directory;
     this.#events = events;
-    this.#channel = directory.as(
-      () =>
-        new ControlChannel(node.name, join(directory.node(node.index), "ctl"), {
-          onMessage: (message) => this.#hear(message),
-          onClose: () => {
-            this.#close();
-            events.onLost();
-          },
-        }),
-    );
   }
 
-  get send(): ControlChannel["send"] {
-    return this.#channel.send.bind(this.#channel);
+  join(link: NodeLink): void {
+    this.#link = link;
   }
 
+  send(message: LauncherMessage): void {
+    this.#link?.send(message);
+  }
+
+  /** Init has connected, and is there. */
   get connected(): boolean {
-    return this.#channel.connected;
+    return this.#link?.connected === true && !this.#lost;
+  }
+
+  /** Init is gone, and its container ends, or was never heard of. */
+  get gone(): boolean {
+    return this.#lost;
   }
 
   /** Init has said how the command ended. */
@@ -84,41 +88,11 @@ export class JobNode {
   }
 
   close(): void {
-    this.#channel.close();
+    this.#link?.close();
   }
 
-  /** Its container has ended without a connection of its init. */
-  giveUp(): void {
-    this.#close();
-  }
-
-  /**
-   * Waits until the node's sshd answers: a banner (RFC 4253, 4.2) through its unix socket.
-   *
-   * @throws LaunchError when the connection ends before
-   */
-  async readBanner(): Promise<void> {
-    const path = join(this.#directory.node(this.node.index), "ssh");
-    const socket = createConnection({ path });
-    try {
-      let text = "";
-      for await (const chunk of socket.setEncoding("latin1")) {
-        text += String(chunk);
-        if (/^SSH-2\.0-/m.test(text)) return;
-        if (text.length > 8192) break;
-      }
-      throw new LaunchError(this.node.name, "its sshd ended without an answer", {
-        hint: "are the limits of processes (--pids-limit) and memory too low for it? it needs a few of either",
-      });
-    } catch (error) {
-      if (error instanceof LaunchError) throw error;
-      throw new LaunchError(this.node.name, "its sshd cannot be reached", { cause: error });
-    } finally {
-      socket.destroy();
-    }
-  }
-
-  #hear(message: InitMessage): void {
+  /** Init said something. */
+  hear(message: InitMessage): void {
     switch (message.kind) {
       case "up":
         this.up.resolve({ port: message.port, addresses: message.addresses });
@@ -159,10 +133,15 @@ export class JobNode {
     }
   }
 
-  #close(): void {
-    this.up.reject(new LaunchError(this.node.name, "its container ended before it was up", WHY_ENDED));
+  /** Its init is gone, or cannot be heard of any more; its container ended, or its host was lost. */
+  lose(reason?: LaunchError): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.reason = reason;
+    this.up.reject(reason ?? new LaunchError(this.node.name, "its container ended before it was up", WHY_ENDED));
     this.ended.resolve(this.#end ?? { kind: "lost" });
     this.closed.resolve();
+    this.#events.onLost();
   }
 }
 

@@ -13,8 +13,10 @@ import {
   type SignRequest,
 } from "./owner-protocol.ts";
 
+/** Characters, of all replies to a request: whoever asks may be root, and who answers is the user. */
+const LONGEST_REPLY = 64 * 1024;
 /** More than the table of any job's sessions takes. */
-const LONGEST_REPLY = 64 * 1024 * 1024;
+const LONGEST_TABLE = 64 * 1024 * 1024;
 /** A launcher answers at once; one that was stopped (SIGSTOP) never does. */
 const PATIENCE_MS = 5000;
 /** Beyond the grace time: for the job's end. */
@@ -58,6 +60,8 @@ async function* converse(
   const socket = connect(address);
   const timer =
     patienceMs === undefined ? undefined : setTimeout(() => socket.destroy(tooLate(address, patienceMs)), patienceMs);
+  const longest = request.op === "keys" || request.op === "sessions" ? LONGEST_TABLE : LONGEST_REPLY;
+  let received = 0;
   let text = "";
   let connected = false;
   socket.once("connect", () => {
@@ -66,7 +70,10 @@ async function* converse(
   });
   try {
     for await (const chunk of socket.setEncoding("utf8")) {
-      text += String(chunk);
+      const piece = String(chunk);
+      received += piece.length;
+      if (received > longest) throw new JobError("the job's launcher sent a reply that is too long");
+      text += piece;
       for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n")) {
         const reply = parseOwnerReply(text.slice(0, end));
         text = text.slice(end + 1);
@@ -79,7 +86,6 @@ async function* converse(
         }
         yield reply;
       }
-      if (text.length > LONGEST_REPLY) throw new JobError("the job's launcher sent a reply that is too long");
     }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -1,7 +1,7 @@
 import { JobError, STATUS } from "../config/errors.ts";
 import { formatDuration } from "../config/parse.ts";
 import { parsePublicKey } from "../udi/public-keys.ts";
-import type { JobAuthority } from "./membership.ts";
+import type { JobAuthority } from "./authority.ts";
 import { type KeyEntry, LONGEST_COMMENT, type SignedKey, type SignRequest } from "./owner-protocol.ts";
 import type { KeyLimits } from "./spec.ts";
 

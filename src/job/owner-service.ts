@@ -1,7 +1,8 @@
 import { JobError, reasonOf, STATUS } from "../config/errors.ts";
 import { Audit } from "./audit.ts";
+import type { JobAuthority } from "./authority.ts";
 import type { JobDirectory } from "./directory.ts";
-import type { JobAuthority } from "./membership.ts";
+import type { JobHosts } from "./job-hosts.ts";
 import type { JobNode } from "./node.ts";
 import { OwnerKeys } from "./owner-keys.ts";
 import type { ConnectionEntry, KeyEntry, SignedKey, SignRequest } from "./owner-protocol.ts";
@@ -14,7 +15,7 @@ import type { JobSpec } from "./spec.ts";
 /** A job that is up, as far as its owner's keys and sessions are concerned. */
 export interface ReachableJob {
   readonly authority: JobAuthority;
-  readonly nodes: readonly JobNode[];
+  readonly hosts: Pick<JobHosts, "nodes" | "writeRevocations">;
   readonly directory: JobDirectory;
   readonly reporter: Reporter;
 }
@@ -57,7 +58,7 @@ export class JobOwnerService implements OwnerService {
 
   /** The job is over: what is still open ends with it, and is told of. */
   async close(): Promise<void> {
-    for (const { node } of this.#job?.nodes ?? []) this.#table.lost(node.name);
+    for (const { node } of this.#job?.hosts.nodes ?? []) this.#table.lost(node.name);
     await this.#audit?.close();
   }
 
@@ -77,19 +78,17 @@ export class JobOwnerService implements OwnerService {
     const { job, keys } = this.#opened();
     keys.revoke(serial);
     const list = keys.revocationList();
-    // First the list, so that nobody new comes in by it; a node whose directory fails must not keep the others from it.
-    const failures = job.nodes.flatMap(({ node }) => {
-      try {
-        job.directory.rewrite(job.directory.node(node.index), "revoked_keys", list);
-        return [];
-      } catch (error) {
-        return [`${node.name}: ${reasonOf(error)}`];
-      }
-    });
+    // First the list, so that nobody new comes in by it; where it cannot be written the sessions end all the same.
+    let failure: unknown;
+    try {
+      job.hosts.writeRevocations(list);
+    } catch (error) {
+      failure = error;
+    }
     const sessions = this.#table.countOf(serial);
-    for (const node of job.nodes) node.send({ revoke: serial });
-    if (failures.length > 0) {
-      throw new JobError(`the key could not be revoked everywhere (${failures.join("; ")})`, {
+    for (const node of job.hosts.nodes) node.send({ revoke: serial });
+    if (failure !== undefined) {
+      throw new JobError(`the key could not be revoked everywhere (${reasonOf(failure)})`, {
         hint: "its sessions were ended; make room in the run directory and revoke it once more",
       });
     }

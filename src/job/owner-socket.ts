@@ -32,11 +32,15 @@ const MOST_UNREAD_BYTES = 64 * 1024 * 1024;
 export class OwnerSocket {
   readonly #server: Server;
   readonly #waiting = new Set<Socket>();
-  readonly #service: OwnerService;
+  readonly #answer: (line: string) => string | Promise<string>;
 
-  /** Listens at once, synchronously. */
-  constructor(path: string, service: OwnerService) {
-    this.#service = service;
+  /**
+   * Listens at once, synchronously.
+   *
+   * @param answer makes a reply's line of a request's
+   */
+  constructor(path: string, answer: (line: string) => string | Promise<string>) {
+    this.#answer = answer;
     this.#server = createServer((socket) => this.#serve(socket));
     this.#server.on("error", () => undefined);
     this.#server.listen({ path });
@@ -64,6 +68,11 @@ export class OwnerSocket {
     );
   }
 
+  async #reply(socket: Socket, request: string): Promise<void> {
+    const reply = await this.#answer(request);
+    if (socket.writable) socket.write(`${reply}\n`);
+  }
+
   #serve(socket: Socket): void {
     this.#waiting.add(socket);
     socket.unref();
@@ -74,40 +83,46 @@ export class OwnerSocket {
     socket.on("data", (chunk: string) => {
       text += chunk;
       for (let end = text.indexOf("\n"); end !== -1 && !socket.destroyed; end = text.indexOf("\n")) {
-        socket.write(`${JSON.stringify(this.#answer(text.slice(0, end)))}\n`);
+        const request = text.slice(0, end);
         text = text.slice(end + 1);
+        void this.#reply(socket, request);
       }
       if (text.length > LONGEST_REQUEST || socket.writableLength > MOST_UNREAD_BYTES) socket.destroy();
     });
   }
+}
 
-  #answer(line: string): OwnerReply {
-    const request = parseOwnerRequest(line);
-    if (request === undefined) return { kind: "refused", reason: "this launcher does not know that request" };
-    try {
-      return this.#serveRequest(request);
-    } catch (error) {
-      if (!(error instanceof GangwayError)) return { kind: "refused", reason: reasonOf(error) };
-      const { message: reason, hint, exitCode } = error;
-      return { kind: "refused", reason, exitCode, ...(hint === undefined ? {} : { hint }) };
-    }
+/** Does what the owner asks, by a line of JSON. @returns the reply's line */
+export function answerOwner(service: OwnerService, line: string): string {
+  return JSON.stringify(replyTo(service, line));
+}
+
+function replyTo(service: OwnerService, line: string): OwnerReply {
+  const request = parseOwnerRequest(line);
+  if (request === undefined) return { kind: "refused", reason: "this launcher does not know that request" };
+  try {
+    return serve(service, request);
+  } catch (error) {
+    if (!(error instanceof GangwayError)) return { kind: "refused", reason: reasonOf(error) };
+    const { message: reason, hint, exitCode } = error;
+    return { kind: "refused", reason, exitCode, ...(hint === undefined ? {} : { hint }) };
   }
+}
 
-  #serveRequest(request: OwnerRequest): OwnerReply {
-    switch (request.op) {
-      case "wait":
-        return { kind: "accepted" };
-      case "stop":
-        this.#service.stop(request.signal, request.graceMs);
-        return { kind: "accepted" };
-      case "sign":
-        return { kind: "signed", ...this.#service.sign(request) };
-      case "keys":
-        return { kind: "keys", keys: this.#service.keys() };
-      case "revoke":
-        return { kind: "revoked", sessions: this.#service.revoke(request.serial) };
-      case "sessions":
-        return { kind: "sessions", sessions: this.#service.sessions() };
-    }
+function serve(service: OwnerService, request: OwnerRequest): OwnerReply {
+  switch (request.op) {
+    case "wait":
+      return { kind: "accepted" };
+    case "stop":
+      service.stop(request.signal, request.graceMs);
+      return { kind: "accepted" };
+    case "sign":
+      return { kind: "signed", ...service.sign(request) };
+    case "keys":
+      return { kind: "keys", keys: service.keys() };
+    case "revoke":
+      return { kind: "revoked", sessions: service.revoke(request.serial) };
+    case "sessions":
+      return { kind: "sessions", sessions: service.sessions() };
   }
 }

@@ -1,10 +1,11 @@
 import type { Identity } from "../config/identity.ts";
 import type { Engine, ImageQuestions } from "../engine/types.ts";
 import type { JobDirectory } from "./directory.ts";
+import type { EngineView } from "./engine-view.ts";
 import { lookName } from "./id.ts";
 import { examineImage, obtainImage, recallImage } from "./image.ts";
 import { LABEL } from "./labels.ts";
-import { checkImageVolumes, checkVolume, placesOfTheUser } from "./mounts.ts";
+import { checkImageVolumes, checkVolume, placesOfTheUser, volumeMount } from "./mounts.ts";
 import { checkArchitecture, makePlan, type Plan } from "./prepare.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
 import type { Reporter } from "./reporter.ts";
@@ -13,6 +14,7 @@ import type { JobSpec } from "./spec.ts";
 /** What planning needs of a launch. */
 export interface PlanningContext {
   readonly engine: Engine;
+  readonly view: EngineView;
   readonly udiImage: string;
   readonly runBase: string;
   readonly cacheDirectory: string | undefined;
@@ -44,9 +46,10 @@ export class Planning {
 
   /** @throws GangwayError for what cannot be launched */
   async plan(): Promise<Plan> {
-    const { engine, reporter, runBase, udiImage, identity, cacheDirectory, signal } = this.#context;
+    const { engine, view, reporter, runBase, udiImage, identity, cacheDirectory, signal } = this.#context;
     const spec = this.#spec;
     for (const volume of spec.volumes) this.#directory.as(() => checkVolume(volume, runBase));
+    const volumes = this.#directory.as(() => spec.volumes.map((volume) => volumeMount(volume, view)));
     const info = engine.identify();
     info.catch(() => undefined);
     reporter.phase(`looking for image ${spec.image}`);
@@ -64,8 +67,9 @@ export class Planning {
     const knowledge =
       known ??
       (await this.#look((container) => examineImage(engine, image, shell, identity, cacheDirectory, container)));
-    const places = this.#directory.as(() => placesOfTheUser(spec, runBase));
-    return makePlan(spec, { engine: await info, image, knowledge, udiImage, places });
+    const places = this.#directory.as(() => placesOfTheUser(spec, runBase, view));
+    for (const note of places.notes) reporter.note(note);
+    return makePlan(spec, { engine: await info, image, knowledge, udiImage, places, volumes, view });
   }
 
   /** Looks into the image, by a container that has to go again whatever happens to us. */

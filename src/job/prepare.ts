@@ -1,23 +1,24 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AllocatedNode } from "../allocation/allocation.ts";
 import { GangwayError, UsageError } from "../config/errors.ts";
-import type { ContainerSpec, EngineIdentity, ImageInfo } from "../engine/types.ts";
-import { composeEnvironment, unwantedNames } from "../udi/environment.ts";
+import type { ContainerSpec, EngineIdentity, ImageInfo, MountSpec } from "../engine/types.ts";
 import { mergeHosts } from "../udi/hosts.ts";
 import { renderHostsfile } from "../udi/hostsfile.ts";
 import { generateKeyPair } from "../udi/keys.ts";
 import { jobHost } from "../udi/names.ts";
 import { chooseShell, mergeGroup, mergePasswd } from "../udi/passwd.ts";
-import { applySite } from "../udi/site-environment.ts";
 import { renderSshdConfig } from "../udi/sshd-config.ts";
 import type { JobDirectory } from "./directory.ts";
+import { type EngineView, forEngine } from "./engine-view.ts";
 import { containerName } from "./id.ts";
 import type { ImageKnowledge } from "./image.ts";
 import { LABEL } from "./labels.ts";
-import { ownMounts, type placesOfTheUser, UDI_IMAGE } from "./mounts.ts";
+import { ownMounts, type Places, UDI_IMAGE } from "./mounts.ts";
+import { environmentOf } from "./node-environment.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
-import type { JobSpec } from "./spec.ts";
+import { type JobSpec, runsCommand } from "./spec.ts";
 
 /** The port of sshd where each container has a network of its own; Shifter's. On a shared one the kernel chooses. */
 const USUAL_PORT = 1204;
@@ -33,6 +34,7 @@ export interface Plan {
   readonly shell: string;
   readonly workdir: string;
   readonly mounts: ContainerSpec["mounts"];
+  readonly view: EngineView;
 }
 
 /** The principal that the job's user certificates carry and its sshds accept. */
@@ -51,7 +53,7 @@ export function namesOf(spec: JobSpec, node: AllocatedNode): string[] {
 
 /** Whether all nodes of the job live in the same network, where each needs a port of its own. */
 export function sharesNetwork(plan: Plan): boolean {
-  return plan.network === "host";
+  return plan.network === "host" && !plan.spec.several;
 }
 
 /** Node.js' names of architectures as the image format has them (OCI image-spec, GOARCH). */
@@ -106,7 +108,8 @@ function commandOf(spec: JobSpec, image: ImageInfo): string[] {
  * @throws UsageError
  */
 function networkOf(spec: JobSpec, engine: EngineIdentity): string {
-  const network = spec.network ?? (engine.rootless ? "host" : "bridge");
+  // Between hosts, what has an address of its own is the hosts' network.
+  const network = spec.network ?? (engine.rootless || spec.several ? "host" : "bridge");
   const nodes = spec.allocation.nodes.length;
   if (nodes === 1 || !spec.sshd) return network;
   if (network === "none" || !spec.listen) {
@@ -117,7 +120,7 @@ function networkOf(spec: JobSpec, engine: EngineIdentity): string {
       },
     );
   }
-  if (network === "host" && spec.port !== undefined && spec.port !== 0) {
+  if (network === "host" && !spec.several && spec.port !== undefined && spec.port !== 0) {
     throw new UsageError(`${nodes} nodes share this host's network, where only one can have port ${spec.port}`, {
       hint: "leave --port out, and each gets one of its own",
     });
@@ -131,11 +134,13 @@ export interface Findings {
   readonly image: ImageInfo;
   readonly knowledge: ImageKnowledge;
   readonly udiImage: string;
-  readonly places: ReturnType<typeof placesOfTheUser>;
+  readonly places: Places;
+  readonly volumes: readonly MountSpec[];
+  readonly view: EngineView;
 }
 
 /** Decides what the specification leaves to the engine, the image and the user's files. */
-export function makePlan(spec: JobSpec, { engine, image, knowledge, udiImage, places }: Findings): Plan {
+export function makePlan(spec: JobSpec, { engine, image, knowledge, udiImage, places, volumes, view }: Findings): Plan {
   const wanted = spec.shell ?? spec.account.shell;
   return {
     spec,
@@ -145,9 +150,20 @@ export function makePlan(spec: JobSpec, { engine, image, knowledge, udiImage, pl
     udiImage,
     command: commandOf(spec, image),
     shell: chooseShell(wanted, (path) => knowledge.present.includes(path)),
-    workdir: spec.workdir ?? (places.workdirIsMounted ? spec.callerDirectory : image.workdir || "/"),
-    mounts: [...places.mounts, ...spec.volumes],
+    workdir: (spec.workdir ?? (places.workdirIsMounted ? spec.callerDirectory : "")) || image.workdir || "/",
+    mounts: [...places.mounts, ...volumes],
+    view,
   };
+}
+
+/** The first and the last of the ports that init tries first on a host's network: below those that the kernel gives away. */
+const PREFERRED_PORTS = [20_000, 32_767] as const;
+
+/** One port for all nodes of a job; two jobs on a host hardly ever have the same. */
+function preferredPort({ id, account }: JobSpec): number {
+  const [first, last] = PREFERRED_PORTS;
+  const hash = createHash("sha256").update(`${account.uid} ${id}`).digest().readUInt32BE(0);
+  return first + (hash % (last - first + 1));
 }
 
 function initArguments(plan: Plan, node: AllocatedNode): string[] {
@@ -158,42 +174,16 @@ function initArguments(plan: Plan, node: AllocatedNode): string[] {
   if (!spec.sshd) options.push("--no-sshd");
   else if (!spec.listen || plan.network === "none") options.push("--no-listen");
   else {
-    options.push("--port", String(spec.port ?? (sharesNetwork(plan) ? 0 : USUAL_PORT)));
+    if (spec.port !== undefined) options.push("--port", String(spec.port));
+    else if (plan.network !== "host") options.push("--port", String(USUAL_PORT));
+    else if (spec.several) options.push("--prefer-port", String(preferredPort(spec)));
+    else options.push("--port", "0");
     if (spec.listenAddress !== undefined) options.push("--listen", spec.listenAddress);
   }
   options.push("--max-connections", String(spec.maxConnections), "--max-per-source", String(spec.maxPerSource));
-  if (node.index !== 0) return [...options, "--hold"];
+  if (!runsCommand(spec, node)) return [...options, "--hold"];
   const linger = typeof spec.linger === "string" ? spec.linger : String(spec.linger.seconds);
   return [...options, "--linger", linger, "--", ...plan.command];
-}
-
-function environmentOf(plan: Plan, node: AllocatedNode): string[] {
-  const { spec, image } = plan;
-  const { nodes } = spec.allocation;
-  const composed = composeEnvironment({
-    image: image.env,
-    clearImage: spec.environment.clear,
-    envFile: spec.environment.envFile,
-    env: spec.environment.env,
-    account: spec.account,
-    shell: plan.shell,
-    ...(spec.tty ? { term: spec.environment.term } : {}),
-    job: {
-      jobId: spec.id,
-      node: node.name,
-      nodeId: node.index,
-      nodeCount: nodes.length,
-      nodeList: nodes.map(({ name }) => name).join(","),
-      slots: node.slots,
-      totalSlots: nodes.reduce((sum, { slots }) => sum + slots, 0),
-      qualifiedNames: nodes.some(({ name }) => name.includes(".")),
-      imageRequest: spec.image,
-      imageId: image.id,
-    },
-  });
-  const environment = applySite(composed, spec.environment.site);
-  // A name without a value takes away what the engine would add of the image's.
-  return [...environment, ...unwantedNames(image.env, environment)];
 }
 
 function labelsOf(plan: Plan, node: AllocatedNode, directory: JobDirectory): Record<string, string> {
@@ -216,6 +206,7 @@ function labelsOf(plan: Plan, node: AllocatedNode, directory: JobDirectory): Rec
 /** The container of one node, in every detail. */
 export function containerSpec(plan: Plan, node: AllocatedNode, directory: JobDirectory): ContainerSpec {
   const { spec } = plan;
+  const own = ownMounts(plan.udiImage, directory.node(node.index), plan.knowledge, spec.sshd);
   return {
     name: containerName(spec.account.uid, spec.id, node.index),
     image: plan.image.id,
@@ -227,11 +218,11 @@ export function containerSpec(plan: Plan, node: AllocatedNode, directory: JobDir
     workdir: plan.workdir,
     hostname: node.name,
     labels: labelsOf(plan, node, directory),
-    mounts: [...ownMounts(plan.udiImage, directory.node(node.index), plan.knowledge, spec.sshd), ...plan.mounts],
+    mounts: [...forEngine(own, plan.view), ...plan.mounts],
     tmpfs: spec.tmpfs,
     network: plan.network,
-    tty: spec.tty && node.index === 0,
-    openStdin: node.index === 0,
+    tty: spec.tty && runsCommand(spec, node),
+    openStdin: runsCommand(spec, node),
     readOnlyRoot: spec.readOnlyRoot,
     autoRemove: true,
     limits: spec.limits,

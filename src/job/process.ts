@@ -9,6 +9,9 @@ export interface ProcessIdentity {
   readonly start: string;
 }
 
+/** Bytes of a file that holds one, with much to spare: users write such files for root to read. */
+export const LONGEST_IDENTITY = 4096;
+
 function bootId(): string {
   return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 }
@@ -44,4 +47,17 @@ export function isGone(identity: ProcessIdentity): boolean {
   if (identity.host !== hostname()) return false;
   const [ticks, boot] = identity.start.split("@");
   return boot !== bootId() || startTime(identity.pid) !== ticks;
+}
+
+/**
+ * Whether all that a process is by the kernel's account is one user's: its real, effective, saved and file system uid
+ * (the `Uid:` line of /proc/PID/status, proc(5)). kill(2) itself is content with less.
+ */
+export function isWholly(uid: number, pid: number): boolean {
+  try {
+    const uids = /^Uid:\t(\d+)\t(\d+)\t(\d+)\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.slice(1);
+    return uids?.every((text) => Number(text) === uid) === true;
+  } catch {
+    return false;
+  }
 }

@@ -1,8 +1,10 @@
 import type { Allocation } from "../allocation/allocation.ts";
+import type { AllocationEnvironment } from "../allocation/environment.ts";
 import type { ContainerLimits, DeviceSpec } from "../engine/types.ts";
 import type { Account } from "../udi/accounts.ts";
 import type { EnvSetting } from "../udi/environment.ts";
 import type { SiteEnvironment } from "../udi/site-environment.ts";
+import type { RuntimeSpec } from "./runtime-command.ts";
 
 export type PullPolicy = "missing" | "always" | "never";
 export type Linger = "none" | "sessions" | { readonly seconds: number };
@@ -18,6 +20,8 @@ export interface Volume {
 /** What is to be launched: everything the user decided, parsed; nothing that the engine or the image must be asked for. */
 export interface JobSpec {
   readonly id: string;
+  /** Starts the containers in place of an engine. */
+  readonly runtime?: RuntimeSpec;
   readonly image: string;
   readonly pull: PullPolicy;
   /** Empty: the image's CMD. */
@@ -26,6 +30,10 @@ export interface JobSpec {
   readonly entrypoint?: readonly string[];
   readonly account: Account;
   readonly allocation: Allocation;
+  /** Its nodes are on several hosts, or on another than the launcher: a process on each does what has to be done there. */
+  readonly several: boolean;
+  /** The command runs on every node, not on the head alone. */
+  readonly everywhere: boolean;
   /** Undefined: bridge, or host where the engine is rootless. */
   readonly network?: string;
   /** Undefined: chosen by the system. */
@@ -34,7 +42,7 @@ export interface JobSpec {
   readonly listen: boolean;
   readonly sshd: boolean;
   readonly environment: EnvironmentSpec;
-  /** Undefined: the working directory where it is mounted, else the image's. */
+  /** Undefined: the working directory where it is mounted, else the image's; empty: the image's. */
   readonly workdir?: string;
   /** The directory the launcher was called in. */
   readonly callerDirectory: string;
@@ -74,9 +82,18 @@ export interface KeyLimits {
 export interface EnvironmentSpec {
   /** Leave the image's ENV out. */
   readonly clear: boolean;
+  /** Of the caller's own, beneath all others. */
+  readonly caller: readonly EnvSetting[];
   readonly envFile: readonly EnvSetting[];
   readonly env: readonly EnvSetting[];
+  /** What the workload manager says of the job; of its variables a node's own are those of the process it started there. */
+  readonly allocation: AllocationEnvironment;
   /** The caller's $TERM. */
   readonly term: string;
   readonly site: SiteEnvironment;
+}
+
+/** Whether a node runs the job's command; the others are held for whoever comes in. */
+export function runsCommand({ everywhere }: JobSpec, { index }: { readonly index: number }): boolean {
+  return everywhere || index === 0;
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isatty } from "node:tty";
 
 /** The terminal the launcher was started on, as far as a job with a terminal of its own needs it. */
 export class Terminal {
@@ -61,7 +62,7 @@ export class Terminal {
  * Fields 5 and 8 of /proc/self/stat, proc(5).
  */
 export function isInBackground(): boolean {
-  if (!process.stdin.isTTY) return false;
+  if (!isatty(0)) return false;
   const stat = readFileSync("/proc/self/stat", "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return fields[2] !== fields[5];

@@ -1,14 +1,11 @@
-import { chmodSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { JobError, STATUS } from "../config/errors.ts";
-import { generateKeyPair } from "../udi/keys.ts";
-import { renderKnownHosts } from "../udi/known-hosts.ts";
 import { parseJobHost, quoted } from "../udi/names.ts";
-import { block, clientDirectives, proxyWord } from "../udi/ssh-config.ts";
+import { block, type Placeholder, proxyWord, tcpWords } from "../udi/ssh-config.ts";
 import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import { Interrupted, runChild } from "./child.ts";
 import { type KitReply, LONGEST_REPLY, parseKitReply } from "./kit-reply.ts";
+import { carriedDirectives, newKey, privateFile } from "./session-key.ts";
 import { sshProgram } from "./ssh-client.ts";
 import { type Reading, readingsOf, wordOf } from "./target.ts";
 
@@ -55,12 +52,21 @@ async function authorize(
  * The reply is of a node of the job that was asked for, and of that node, where one was named: a host that need not be trusted
  * does not choose which names its certificates are good for.
  *
+ * @param means whether another job's name may stand for the one that was asked for
  * @throws JobError (exit status 76)
  */
-export function checkMeant(reply: KitReply, asked: Reading, host: string): KitReply {
+export function checkMeant(
+  reply: KitReply,
+  asked: Reading,
+  host: string,
+  means: (job: string) => boolean = () => false,
+): KitReply {
   const told = parseJobHost(reply.principal.toLowerCase());
   const fits = readingsOf(wordOf(asked).toLowerCase()).some(
-    ({ job, node }) => job === told?.job && (node === undefined || /^\d+$/.test(node) || node === told.node),
+    ({ job, node }) =>
+      told !== undefined &&
+      (job === told.job || means(told.job)) &&
+      (node === undefined || /^\d+$/.test(node) || node === told.node),
   );
   if (fits && told?.node !== undefined && told.cluster === undefined) return reply;
   throw new JobError(`${host} was asked for ${wordOf(asked)} and answered for ${quoted(reply.principal)}`, {
@@ -91,33 +97,35 @@ export interface CarriedJob {
  * born here and gone with the directory; what the other host says is data.
  *
  * @param directory private, in memory; it is removed by the caller
+ * @param placeholders what stands for the job, besides its name
  */
-export async function carry(carrier: Carrier, reading: Reading, directory: string): Promise<CarriedJob> {
-  const key = generateKeyPair("gangway session");
-  const file = (name: string, content: string) => {
-    const path = join(directory, name);
-    writeFileSync(path, content, { flag: "wx", mode: 0o600 });
-    chmodSync(path, 0o600);
-    return path;
-  };
-  const identity = file("id_ed25519", key.privateKey);
+export async function carry(
+  carrier: Carrier,
+  reading: Reading,
+  directory: string,
+  placeholders: readonly Placeholder[] = [],
+): Promise<CarriedJob> {
+  const key = newKey(directory);
   const reply = await authorize(carrier, reading, key.publicKey);
-  const certificate = file("id_ed25519-cert.pub", `${reply.certificate}\n`);
-  const knownHosts = file("known_hosts", renderKnownHosts(reply.authority));
-  const { user, principal } = reply;
-  const name = carriedName(principal, carrier.host);
-  const directives = clientDirectives({ user, principal, identity, certificate, knownHosts });
-  const configFile = file(
+  const name = carriedName(reply.principal, carrier.host);
+  const directives = carriedDirectives(key, reply);
+  const configFile = privateFile(
+    directory,
     "ssh_config",
-    block(`Host ${name}`, [["HostName", name], ["ProxyCommand", proxyCommand(carrier, reply)], ...directives]),
+    block(`Host ${[name, ...placeholders].join(" ")}`, [
+      ["HostName", name],
+      ["ProxyCommand", proxyCommand(carrier, reply)],
+      ...directives,
+    ]),
   );
   return { configFile, name, reply };
 }
 
 /** The bytes' way: the user's ssh to the host, perhaps from there to the job's, and there the connector to the node's socket. */
-function proxyCommand({ host, ssh }: Carrier, { connector, socket, through }: KitReply): string {
+function proxyCommand({ host, ssh }: Carrier, { connector, socket, through, relay }: KitReply): string {
+  const relayed = relay === undefined ? [] : tcpWords(relay);
   const further = through === undefined ? "" : `ssh -T -- ${through} `;
-  return `${proxyWord(ssh)} -T -- ${host} ${further}${connector} --stdio ${socket}`;
+  return `${proxyWord(ssh)} -T -- ${host} ${further}${[connector, "--stdio", socket, ...relayed].join(" ")}`;
 }
 
 /** A key of somebody elsewhere, for a job that runs on another host than this one. */

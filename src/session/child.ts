@@ -13,12 +13,21 @@ export class Interrupted extends GangwayError {
 const FROM_TERMINAL: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
 const PASSED: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP"];
 
+export interface ChildEnd {
+  /** 128+n where a signal killed it. */
+  readonly code: number;
+  readonly killed: boolean;
+  /** What it wrote, where its standard output is a pipe. */
+  readonly output: Buffer;
+  /** The last signal that came to this process meanwhile. */
+  readonly interrupted?: NodeJS.Signals;
+}
+
 /**
  * Runs a program that this process does nothing else than wait for, with its own standard streams unless `options` say
  * otherwise. Signals are the child's: this process outlives it, and clears up.
  *
  * @param input for its standard input, where that is a pipe
- * @returns its exit code (128+n for a signal), and what it wrote where its standard output is a pipe
  * @throws JobError when it cannot be started, or writes more than `limit` bytes
  */
 export async function runChild(
@@ -26,7 +35,7 @@ export async function runChild(
   words: readonly string[],
   options: SpawnOptions = { stdio: "inherit" },
   { input = "", limit = 256 * 1024 }: { readonly input?: string; readonly limit?: number } = {},
-): Promise<{ readonly code: number; readonly output: Buffer; readonly interrupted?: NodeJS.Signals }> {
+): Promise<ChildEnd> {
   const child = spawn(program, words, options);
   let interrupted: NodeJS.Signals | undefined;
   const note = (signal: NodeJS.Signals) => {
@@ -48,12 +57,14 @@ export async function runChild(
   child.stdin?.on("error", () => undefined);
   child.stdin?.end(input);
   try {
-    const code = await new Promise<number>((resolve, reject) => {
+    const [exit, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
       child.once("error", (error) => reject(new JobError(`${program} cannot be started: ${error.message}`)));
-      child.once("close", (exit, signal) => resolve(exit ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+      child.once("close", (...end) => resolve(end));
     });
+    const code = exit ?? 128 + (signal === null ? 0 : constants.signals[signal]);
     if (size > limit) throw new JobError(`${program} wrote more than ${limit} bytes: that is no answer`);
-    return { code, output: Buffer.concat(chunks), ...(interrupted === undefined ? {} : { interrupted }) };
+    const killed = signal !== null;
+    return { code, killed, output: Buffer.concat(chunks), ...(interrupted === undefined ? {} : { interrupted }) };
   } finally {
     for (const signal of FROM_TERMINAL) process.off(signal, note);
     for (const signal of PASSED) process.off(signal, pass);

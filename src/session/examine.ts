@@ -13,7 +13,10 @@ import { fingerprintOf } from "../udi/keys.ts";
 import { parsePublicKey } from "../udi/public-keys.ts";
 import { carry } from "./carrier.ts";
 import { type Carrier, checkCarrier } from "./carrier-name.ts";
+import type { ManagedJob } from "./carriers/client.ts";
+import { askManagers } from "./carriers/managed.ts";
 import { runChild } from "./child.ts";
+import { entryManaged } from "./entry-managed.ts";
 import { withPrivateDirectory } from "./private-directory.ts";
 import { refusalsIn } from "./refusals.ts";
 import { type Found, resolveJob, type Seeker } from "./resolve.ts";
@@ -40,11 +43,15 @@ export interface Examination {
  * @throws JobError with the status of what is the matter, where there is no job to be examined
  */
 export async function examineJob(seeker: Seeker, text: string, runDirectory: string | undefined): Promise<Examination> {
-  const found = await resolveJob(seeker, text);
+  const found = await resolveJob(seeker, text, async (readings) => await askManagers(readings, text));
+  if (found.where === "managed") return await examineManaged(seeker, text, found, runDirectory);
   if (found.where === "elsewhere") return await examineElsewhere(seeker, found, runDirectory);
   const { job, node } = found;
   const [socket, launcher] = await Promise.all([examineSocket(job, node), examineLauncher(job, seeker)]);
-  const ways = [socket, ...(await examineTcp(node, (settings) => enter(job, node, settings), socket.state === "ok"))];
+  const ways = [
+    socket,
+    ...(await examineTcp(node, (settings) => enter(job, node, settings), socket.state !== "fault")),
+  ];
   const reachable = ways.some(({ state }) => state === "ok");
   if (!reachable) await stillRuns(seeker, text, launcher.ended);
   const refused = examineRefusals(job, node, seeker, launcher.keys);
@@ -93,11 +100,13 @@ const SILENT = "the node may be frozen, overloaded or out of memory";
 
 async function examineSocket(job: RunningLocalJob, node: LocalNode): Promise<Finding> {
   const what = "way socket";
-  const state = lstatSync(node.socket, { throwIfNoEntry: false });
-  if (state === undefined) return fault(what, `${node.socket} is not there`, "did something clear that directory?");
-  if (!state.isSocket()) return fault(what, `${node.socket} is no socket`, "something has put a file in its place");
+  const { socket } = node;
+  if (socket === undefined) return { what, state: "limit", detail: `${node.name} is on another host` };
+  const state = lstatSync(socket, { throwIfNoEntry: false });
+  if (state === undefined) return fault(what, `${socket} is not there`, "did something clear that directory?");
+  if (!state.isSocket()) return fault(what, `${socket} is no socket`, "something has put a file in its place");
   try {
-    const banner = await readBanner(node.socket);
+    const banner = await readBanner(socket);
     await enter(job, node, []);
     return { what, state: "ok", detail: `${node.name} answers (${banner}), and a session works` };
   } catch (error) {
@@ -107,7 +116,7 @@ async function examineSocket(job: RunningLocalJob, node: LocalNode): Promise<Fin
 
 /**
  * @param enterBy a session with these settings of ssh's before the kit's
- * @param alive whether the node answers by its socket: one that does not is not behind a firewall, it is what does not answer
+ * @param alive whether nothing speaks against the node: one that is silent on its socket, too, is not behind a firewall
  */
 async function examineTcp(
   node: LocalNode,
@@ -220,4 +229,25 @@ async function examineElsewhere(
   });
   const other = (what: string): Finding => ({ what, state: "limit", detail: `the job runs on ${host}` });
   return { findings: [other("way socket"), other("way tcp"), way], reachable: way.state === "ok" };
+}
+
+async function examineManaged(
+  seeker: Seeker,
+  target: string,
+  managed: ManagedJob,
+  runDirectory: string | undefined,
+): Promise<Examination> {
+  const { way, title, host } = managed;
+  const what = `way ${way}`;
+  const request = { seeker, target, way, runDirectory };
+  const other = (name: string): Finding => ({ what: `way ${name}`, state: "limit", detail: `the job runs on ${host}` });
+  try {
+    await entryManaged(request, managed, async ({ configFile, host: name }) => {
+      await runQuietly(sshProgram(""), [], configFile, name);
+    });
+    const detail = `${title} carries to ${host}, and a session works`;
+    return { findings: [other("socket"), other("tcp"), { what, state: "ok", detail }], reachable: true };
+  } catch (error) {
+    return { findings: [other("socket"), other("tcp"), fault(what, error)], reachable: false };
+  }
 }

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { GangwayError, JobError, reasonOf, STATUS } from "../config/errors.ts";
 import { asUser, callerIdentity, type Identity } from "../config/identity.ts";
 import { readOwnFile } from "../config/own-file.ts";
-import { connectorOf } from "../job/kit.ts";
-import type { RunningLocalJob } from "../job/local-jobs.ts";
+import { connectorOf, sshSocketOf } from "../job/kit.ts";
+import type { LocalNode, RunningLocalJob } from "../job/local-jobs.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
 import { jobHost } from "../udi/names.ts";
-import { renderKitConfig } from "../udi/ssh-config.ts";
+import { type Placeholder, renderKitConfig } from "../udi/ssh-config.ts";
 import { withPrivateDirectory } from "./private-directory.ts";
 
 /** Another user, whose job root enters. */
@@ -35,12 +35,14 @@ const LARGEST_BYTES = 8192;
  * word: the configuration is rendered from what the job's record says, parsed; the connector is of root's own tree; key
  * and certificate are copied, and are of the form that the launcher gave them.
  *
+ * @param placeholders what stands for the node, besides its names
  * @param work gets the configuration's path, and that of the directory it lies in
  * @throws JobError when the job cannot be entered, GangwayError when root has no directory in memory
  */
 export async function withForeignKit<T>(
   foreign: Foreign,
-  job: RunningLocalJob,
+  { job, node }: { readonly job: RunningLocalJob; readonly node: LocalNode },
+  placeholders: readonly Placeholder[],
   work: (config: string, directory: string) => Promise<T>,
 ): Promise<T> {
   const { authority } = job.record;
@@ -60,11 +62,13 @@ export async function withForeignKit<T>(
       identity: file("id_ed25519", copyOf(foreign, job, "id_ed25519", checkPrivateKey)),
       certificate: file("id_ed25519-cert.pub", copyOf(foreign, job, "id_ed25519-cert.pub", checkCertificate)),
       knownHosts: file("known_hosts", renderKnownHosts(authority)),
-      nodes: job.nodes.map(({ principal, socket, port }, index) => ({
+      nodes: job.nodes.map(({ principal, port, addresses: [address], socket, index }) => ({
         names: index === 0 ? [principal, jobHost({ job: job.id })] : [principal],
         principal,
-        socket,
+        ...(index === node.index ? { placeholders } : {}),
+        socket: sshSocketOf(job.directory, index),
         port,
+        ...(socket === undefined && port !== 0 && address !== undefined ? { address } : {}),
       })),
     });
     return await work(file("ssh_config", config), directory);

@@ -1,5 +1,6 @@
 import { JobError, STATUS } from "../config/errors.ts";
 import { isAddress, isNodeName, parseJobHost, quoted } from "../udi/names.ts";
+import { tcpWords } from "../udi/ssh-config.ts";
 import type { TcpPlace } from "./ways.ts";
 
 /** What `gangway key authorize --kit` prints: data, never configuration or shell (docs/internals.md, section 10). */
@@ -16,6 +17,8 @@ export interface KitReply {
   readonly connector: string;
   /** The job's host, where it is another one that the asked one goes to by ssh. */
   readonly through?: string;
+  /** Where the node is on another host than the answering one: the connector there is given this beside the socket's path. */
+  readonly relay?: TcpPlace;
   readonly tcp: readonly TcpPlace[];
 }
 
@@ -63,13 +66,14 @@ export function parseKitReply(text: string): KitReply {
     socket: one("socket", PATH),
     connector: one("connector", PATH),
     ...(values.has("through") ? { through: one("through", HOST) } : {}),
-    tcp: (values.get("tcp") ?? []).map(tcpAddress),
+    ...(values.has("relay") ? { relay: relayAddress(one("relay", /^[0-9A-Fa-f.:]{2,45} \d{1,5}$/)) } : {}),
+    tcp: (values.get("tcp") ?? []).map((text) => tcpAddress(text, "tcp")),
   };
 }
 
 /** The other way round. */
 export function renderKitReply(reply: KitReply): string {
-  const { certificate, authority, principal, user, socket, connector, through, tcp } = reply;
+  const { certificate, authority, principal, user, socket, connector, through, relay, tcp } = reply;
   const lines = [
     `certificate ${certificate}`,
     `authority ${authority}`,
@@ -79,17 +83,25 @@ export function renderKitReply(reply: KitReply): string {
     `socket ${socket}`,
     `connector ${connector}`,
     ...(through === undefined ? [] : [`through ${through}`]),
+    ...(relay === undefined ? [] : [`relay ${tcpWords(relay).join(" ")}`]),
     ...tcp.map(({ address, port }) => `tcp ${address} ${port}`),
   ];
   return `${lines.join("\n")}\n`;
 }
 
-function tcpAddress(text: string): TcpPlace {
+/** It becomes words of a ProxyCommand: a literal. */
+function relayAddress(text: string): TcpPlace {
+  const place = tcpAddress(text, "relay");
+  if (isAddress(place.address)) return place;
+  throw bad(`its line "relay" says ${quoted(text)}`);
+}
+
+function tcpAddress(text: string, keyword: string): TcpPlace {
   const [address = "", port = "", more] = text.split(" ");
   const number = Number(port);
   const isPort = /^\d{1,5}$/.test(port) && number >= 1 && number <= 65_535;
   if (more !== undefined || !(isAddress(address) || isNodeName(address)) || !isPort) {
-    throw bad(`its line "tcp" says ${quoted(text)}`);
+    throw bad(`its line "${keyword}" says ${quoted(text)}`);
   }
   return { address, port: number };
 }

@@ -1,14 +1,19 @@
 import { createConnection } from "node:net";
 import { join } from "node:path";
+import { Duplex } from "node:stream";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import { readIndex } from "../job/index-entry.ts";
 import { jobHost } from "../udi/names.ts";
 import { checkCarrier } from "./carrier-name.ts";
+import type { ManagedJob } from "./carriers/client.ts";
+import { askManager, askManagers } from "./carriers/managed.ts";
+import { openCarrier } from "./carriers/switchboard.ts";
 import { runChild } from "./child.ts";
+import { withPrivateDirectory } from "./private-directory.ts";
 import { resolveJob, type Seeker } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";
 import { readingsOf, wordOf } from "./target.ts";
-import { findTcp, hasSocket, type TcpPlace, type Way } from "./ways.ts";
+import { findTcp, hasSocket, isManagerWay, socketOf, type TcpPlace, type Way } from "./ways.ts";
 
 const CONNECT_MS = 30_000;
 
@@ -18,6 +23,8 @@ export interface ProxyRequest {
   readonly host: string;
   readonly way: Way | undefined;
   readonly via: string | undefined;
+  /** The setting runDirectory. */
+  readonly runDirectory: string | undefined;
 }
 
 /**
@@ -27,9 +34,14 @@ export interface ProxyRequest {
  * @returns the exit status
  * @throws JobError, UsageError with the exit statuses of docs/internals.md, section 10
  */
-export async function proxyTo({ seeker, host, way, via }: ProxyRequest): Promise<number> {
+export async function proxyTo(request: ProxyRequest): Promise<number> {
+  const { seeker, host, way, via } = request;
   if (via !== undefined) return await throughHost(checkCarrier(via), wordOf(readingsOf(host)[0]));
-  const found = await resolveJob(seeker, host);
+  if (isManagerWay(way)) return await byManager(request, await askManager(way, readingsOf(host), host));
+  const found = await resolveJob(seeker, host, async (readings) =>
+    way === undefined ? await askManagers(readings, host) : undefined,
+  );
+  if (found.where === "managed") return await byManager(request, found);
   if (found.where === "elsewhere") {
     if (way === undefined || way === "ssh") return await throughHost(checkCarrier(found.host), wordOf(found.reading));
     throw new JobError(`job ${found.reading.job} runs on ${found.host}: ${way} is no way from here`, {
@@ -44,10 +56,12 @@ export async function proxyTo({ seeker, host, way, via }: ProxyRequest): Promise
     });
   }
   const { job, node } = found;
-  if (way === "tcp" || (way === undefined && !hasSocket(node.socket))) return await copy(await findTcp(node));
+  if (way === "tcp" || (way === undefined && !hasSocket(node))) {
+    return await copy(await findTcp(node, { elsewhere: node.socket === undefined }));
+  }
   // It asks the kernel who listens, which Node cannot.
   const connector = join(job.record.udiImage, "libexec/connector");
-  return (await runChild(connector, ["--stdio", node.socket])).code;
+  return (await runChild(connector, ["--stdio", socketOf(node)])).code;
 }
 
 /**
@@ -72,6 +86,19 @@ export async function explainUnknown(seeker: Seeker, host: string): Promise<JobE
         hint: `gangway ssh-config --install enters it; gangway ssh ${job} needs no index`,
         exitCode: STATUS.noSuchJob,
       });
+}
+
+async function byManager({ seeker, runDirectory }: ProxyRequest, managed: ManagedJob): Promise<number> {
+  return await withPrivateDirectory(
+    seeker.places,
+    runDirectory,
+    async (directory) => {
+      const stream = await openCarrier(managed, seeker.carriers(), directory);
+      const ended = await stream.connect(Duplex.from({ readable: process.stdin, writable: process.stdout }));
+      return ended === "cut" ? 1 : 0;
+    },
+    { guarded: true },
+  );
 }
 
 /** gangway there knows the way from there. */

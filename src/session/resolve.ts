@@ -1,4 +1,6 @@
 import { hostname } from "node:os";
+import { dirname } from "node:path";
+import { sameHost } from "../allocation/allocation.ts";
 import { EngineError, JobError, STATUS } from "../config/errors.ts";
 import type { Places } from "../config/paths.ts";
 import { didYouMean } from "../config/suggest.ts";
@@ -7,7 +9,8 @@ import { type IndexEntry, readIndex } from "../job/index-entry.ts";
 import type { JobSummary } from "../job/jobs.ts";
 import { type LocalJob, type LocalNode, localJob, localJobs, type RunningLocalJob } from "../job/local-jobs.ts";
 import { quoted } from "../udi/names.ts";
-import { chooseReading, type Reading, readingsOf, wordOf } from "./target.ts";
+import type { CarrierSettings } from "./carriers/switchboard.ts";
+import { chooseReading, nodeOf, type Reading, readingsOf, wordOf } from "./target.ts";
 
 /** Whose jobs are looked for, and where. */
 export interface Seeker {
@@ -17,6 +20,8 @@ export interface Seeker {
   /** Everybody's jobs on the engine: asked only to say why a job cannot be reached. */
   engineJobs(): Promise<readonly JobSummary[]>;
   endedJob(job: string): EndedJob | undefined;
+  /** How the ways of workload managers are gone. @throws ConfigError where there is no udiImage */
+  carriers(): CarrierSettings;
 }
 
 /** Where a job was found. */
@@ -25,13 +30,6 @@ export type Found =
   | { readonly where: "elsewhere"; readonly host: string; readonly reading: Reading };
 
 type Hit = Found | { readonly where: "not running"; readonly job: LocalJob; readonly reading: Reading };
-
-/** A node of a running job by its name, or its number; undefined: the head. */
-function nodeOf(job: RunningLocalJob, wanted: string | undefined): LocalNode | undefined {
-  if (wanted === undefined) return job.nodes[0];
-  const named = job.nodes.find(({ name }) => name === wanted || name.toLowerCase() === wanted.toLowerCase());
-  return named ?? (/^\d{1,7}$/.test(wanted) ? job.nodes[Number(wanted)] : undefined);
-}
 
 /** What one reading of a name leads to: on this host before all, then in the index. */
 function lookUp({ places, bases }: Seeker, index: readonly IndexEntry[], reading: Reading): Hit | undefined {
@@ -45,7 +43,9 @@ function lookUp({ places, bases }: Seeker, index: readonly IndexEntry[], reading
     return { where: "not running", job, reading };
   }
   const node = nodeOf(job, reading.node);
-  return node === undefined ? elsewhere : { where: "here", job, node };
+  if (node !== undefined) return { where: "here", job, node };
+  // Another job of that id, unless it is this one, which has no such node there either.
+  return entry !== undefined && nodeOf(entry, reading.node) !== undefined ? elsewhere : undefined;
 }
 
 /**
@@ -54,7 +54,22 @@ function lookUp({ places, bases }: Seeker, index: readonly IndexEntry[], reading
  *
  * @throws JobError with the exit status that internals, section 10, has for what is the matter
  */
-export async function resolveJob(seeker: Seeker, text: string): Promise<Found> {
+export async function resolveJob(seeker: Seeker, text: string): Promise<Found>;
+/**
+ * The same, and asks elsewhere for what is neither on this host nor in the index, before the engine is asked why.
+ *
+ * @param ask returns undefined where it knows no such job; throws JobError with the status of what is the matter
+ */
+export async function resolveJob<T extends { readonly host: string }>(
+  seeker: Seeker,
+  text: string,
+  ask: (readings: readonly Reading[]) => Promise<T | undefined>,
+): Promise<Found | T>;
+export async function resolveJob<T extends { readonly host: string }>(
+  seeker: Seeker,
+  text: string,
+  ask: (readings: readonly Reading[]) => Promise<T | undefined> = async () => undefined,
+): Promise<Found | T> {
   const readings = readingsOf(text);
   const { cluster } = readings[0];
   if (cluster !== undefined) {
@@ -64,8 +79,15 @@ export async function resolveJob(seeker: Seeker, text: string): Promise<Found> {
     });
   }
   const index = readIndex(seeker.places.user, seeker.places.home);
-  const hit = chooseReading(text, readings, (reading) => lookUp(seeker, index, reading));
-  if (hit === undefined) throw await explainMissing(seeker, text, readings);
+  const find = (wanted: readonly Reading[]) =>
+    chooseReading(
+      text,
+      wanted,
+      (reading) => lookUp(seeker, index, reading),
+      ({ where }) => where !== "not running",
+    );
+  const hit = find(readings) ?? find(respelled(seeker, readings));
+  if (hit === undefined) return await findFurther(seeker, text, readings, ask);
   if (hit.where !== "not running") return checkEnterable(hit);
   const id = hit.job.id;
   if (hit.job.state === "launching") {
@@ -75,6 +97,37 @@ export async function resolveJob(seeker: Seeker, text: string): Promise<Found> {
     });
   }
   throw ended(id, seeker.endedJob(id)) ?? killed(id);
+}
+
+/** What an engine on this host knows of a job says more than what a manager does. */
+async function findFurther<T extends { readonly host: string }>(
+  seeker: Seeker,
+  text: string,
+  readings: readonly [Reading, ...Reading[]],
+  ask: (readings: readonly Reading[]) => Promise<T | undefined>,
+): Promise<Found | T> {
+  const told = await Promise.allSettled([ask(readings)]);
+  const [answer] = told;
+  if (answer.status === "fulfilled" && answer.value !== undefined && !sameHost(answer.value.host, hostname())) {
+    return answer.value;
+  }
+  try {
+    return checkEnterable(await findByLabel(seeker, text, readings));
+  } catch (error) {
+    if (!(error instanceof JobError) || error.exitCode !== STATUS.noSuchJob) throw error;
+    if (answer.status === "rejected") throw answer.reason;
+    if (answer.value !== undefined) return answer.value;
+    throw error;
+  }
+}
+
+/** Host names have no upper and lower case: the readings with the ids of jobs that differ by that alone. */
+function respelled(seeker: Seeker, readings: readonly Reading[]): Reading[] {
+  const jobs = jobsInReach(seeker);
+  return readings.flatMap((reading) => {
+    const alike = jobs.filter((job) => job.toLowerCase() === reading.job.toLowerCase());
+    return alike.map((job) => ({ ...reading, job }));
+  });
 }
 
 function checkEnterable(found: Found): Found {
@@ -108,16 +161,41 @@ export function jobsInReach({ places: { user, home }, bases }: Pick<Seeker, "pla
   return [...new Set([...localJobs(user, bases).map(({ id }) => id), ...indexed])];
 }
 
-/** Why no reading leads to a job that could be entered. */
-async function explainMissing(
+/**
+ * A job whose directory is in none of the usual places: its containers' labels say where.
+ *
+ * @throws JobError that says why there is none
+ */
+async function findByLabel(
   seeker: Seeker,
   text: string,
   readings: readonly [Reading, ...Reading[]],
-): Promise<JobError> {
-  const { uid } = seeker.places.user;
+): Promise<Extract<Found, { where: "here" }>> {
+  const { user } = seeker.places;
   const noNode = withoutNode(seeker, readings);
-  if (noNode !== undefined) return noNode;
-  const [jobs, silent] = await askEngine(seeker);
+  if (noNode !== undefined) throw noNode;
+  const engine = await askEngine(seeker);
+  for (const reading of readings) {
+    const own = engine.jobs.find((summary) => summary.job === reading.job && summary.uid === user.uid);
+    if (own?.directory === undefined) continue;
+    const bases = [dirname(own.directory)];
+    const job = localJob(user, bases, reading.job);
+    const node = job?.state === "running" ? nodeOf(job, reading.node) : undefined;
+    if (job?.state === "running" && node !== undefined) return { where: "here", job, node };
+    const missing = withoutNode({ ...seeker, bases }, [reading]);
+    if (missing !== undefined) throw missing;
+  }
+  throw explainMissing(seeker, text, readings, engine);
+}
+
+/** Why no reading leads to a job that could be entered. */
+function explainMissing(
+  seeker: Seeker,
+  text: string,
+  readings: readonly [Reading, ...Reading[]],
+  { jobs, silent }: EngineAnswer,
+): JobError {
+  const { uid } = seeker.places.user;
   for (const { job } of readings) {
     const same = jobs.filter((summary) => summary.job === job);
     const own = same.find((summary) => summary.uid === uid);
@@ -160,12 +238,18 @@ function withoutNode({ places, bases }: Seeker, readings: readonly Reading[]): J
   return undefined;
 }
 
-async function askEngine(seeker: Seeker): Promise<[readonly JobSummary[], string | undefined]> {
+interface EngineAnswer {
+  readonly jobs: readonly JobSummary[];
+  /** Why it could not be asked. */
+  readonly silent?: string;
+}
+
+async function askEngine(seeker: Seeker): Promise<EngineAnswer> {
   try {
-    return [await seeker.engineJobs(), undefined];
+    return { jobs: await seeker.engineJobs() };
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
-    return [[], error.message];
+    return { jobs: [], silent: error.message };
   }
 }
 

@@ -1,20 +1,7 @@
-import type { SpawnOptions } from "node:child_process";
-import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
-import { JobError } from "../config/errors.ts";
-import { runChild } from "./child.ts";
-
-/** A session into a job's container on this node, by its access kit. */
-export interface SessionRequest {
-  /** The ssh_config: the kit's, or what root made of it. */
-  readonly config: string;
-  /** The name it has for the node. */
-  readonly host: string;
-  readonly udiImage: string;
-  /** Empty: a login shell. */
-  readonly command: readonly string[];
-  readonly tty: boolean;
-}
+import { STATUS, UsageError } from "../config/errors.ts";
+import { quoted } from "../udi/names.ts";
+import { programInPath } from "./program-path.ts";
 
 /** A word for a POSIX shell, whatever is in it. */
 export function shellWord(word: string): string {
@@ -35,41 +22,31 @@ export function shellCommand([program, ...words]: readonly string[]): string {
  * ours where there is none.
  */
 export function sshProgram(udiImage: string): string {
-  for (const directory of (process.env.PATH ?? "").split(":").filter((entry) => entry.startsWith("/"))) {
-    const path = join(directory, "ssh");
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // Not in this directory.
-    }
-  }
-  return join(udiImage, "bin/ssh");
+  return programInPath("ssh") ?? join(udiImage, "bin/ssh");
 }
 
-export function sshArguments(request: SessionRequest): string[] {
-  const terminal = request.tty ? ["-t"] : request.command.length > 0 ? ["-T"] : [];
-  // A session is quiet but for errors: ssh would tell with -t that the connection is closed.
-  const quiet = ["-o", "LogLevel=ERROR"];
-  const words = shellCommand(request.command);
-  return ["-F", request.config, ...quiet, ...terminal, "--", request.host, ...(words === "" ? [] : [words])];
-}
+/** Programs of the tree that stand in where this host has none; they are told which ssh is meant. */
+const OURS = new Set(["scp", "sftp"]);
 
 /**
- * Runs a session with this process's own standard streams.
+ * A client program as it is started.
  *
- * @param env of ssh, where it is not this process's
- * @returns its exit code; 255 when ssh itself failed
+ * @param name as it was written: a path, or what is looked up in $PATH
+ * @returns its path, and the words that it needs before all others
+ * @throws UsageError (exit status 64) where there is none
  */
-export async function runSession(request: SessionRequest, env: SpawnOptions = {}): Promise<number> {
-  try {
-    accessSync(request.config, constants.R_OK);
-  } catch (error) {
-    throw new JobError("the job cannot be entered (yet): it has no access kit", {
-      hint: "it is still being launched, is another user's, or was started with --no-sshd",
-      cause: error,
-    });
+export function clientProgram(
+  name: string,
+  { udiImage }: { readonly udiImage: string | undefined },
+): { readonly program: string; readonly words: readonly string[] } {
+  if (name.includes("/")) return { program: name, words: [] };
+  const program = programInPath(name);
+  if (program !== undefined) return { program, words: [] };
+  if (udiImage !== undefined && OURS.has(name)) {
+    return { program: join(udiImage, "bin", name), words: ["-S", sshProgram(udiImage)] };
   }
-  const options: SpawnOptions = { stdio: "inherit", ...env };
-  return (await runChild(sshProgram(request.udiImage), sshArguments(request), options)).code;
+  throw new UsageError(`there is no ${quoted(name)} in the PATH`, {
+    hint: "name another client, or say where it is: --ssh /path/to/it",
+    exitCode: STATUS.usage,
+  });
 }

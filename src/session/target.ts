@@ -15,7 +15,8 @@ export interface Reading {
 }
 
 /**
- * Reads `[JOB[.NODE]]` as `gangway shell` takes it. Two numbers are an HTCondor id (`32.0`), a third part is the node.
+ * Reads `[JOB[.NODE]]` as `gangway shell` takes it. Two numbers are an HTCondor id (`32.0`), a third part is the node;
+ * one is its first process (`32.0`), where no job has that number itself.
  *
  * @param jobs the ids of the running jobs: where `a.b` is one, it is not taken apart
  * @throws UsageError for what is neither
@@ -23,9 +24,11 @@ export interface Reading {
 export function parseTarget(text: string | undefined, jobs: readonly string[]): Target {
   if (text === undefined) return { job: undefined, node: undefined };
   if (jobs.includes(text)) return { job: text, node: undefined };
+  const first = firstOfCluster(text);
+  if (first !== undefined && jobs.includes(first)) return { job: first, node: undefined };
   const known = jobs.filter((job) => text.startsWith(`${job}.`)).sort((a, b) => b.length - a.length)[0];
   if (known !== undefined) return { job: known, node: text.slice(known.length + 1) };
-  const condor = /^(\d+\.\d+(?:-\d+)?)(?:\.(.+))?$/s.exec(text);
+  const condor = /^(\d+\.\d+(?:-r\d+)?(?:-\d+)?)(?:\.(.+))?$/s.exec(text);
   const dot = text.indexOf(".");
   const [job = "", node] =
     condor !== null ? [condor[1], condor[2]] : dot === -1 ? [text] : [text.slice(0, dot), text.slice(dot + 1)];
@@ -42,7 +45,8 @@ export function parseTarget(text: string | undefined, jobs: readonly string[]): 
  * @throws UsageError (exit status 64) for what can be no job's name
  */
 export function readingsOf(text: string): readonly [Reading, ...Reading[]] {
-  const host = parseJobHost(text);
+  // DNS reads `.JOB` and `.job.` as it reads `.job`; whoever is used to that may type them.
+  const host = parseJobHost(text.replace(/\.job(\.[^.]+)?\.?$/i, (_whole, cluster = "") => `.job${cluster}`));
   if (host !== undefined) return [host];
   try {
     const { job = "", node } = parseTarget(text, []);
@@ -60,15 +64,22 @@ export function readingsOf(text: string): readonly [Reading, ...Reading[]] {
   }
 }
 
+/** `32` is also HTCondor's `32.0`, as `condor_ssh_to_job` has it. */
+function firstOfCluster(text: string): string | undefined {
+  return /^\d{1,20}$/.test(text) ? `${text}.0` : undefined;
+}
+
 /** `JOB[.NODE]`, as `gangway key authorize --kit` takes it: in this order two numbers are no HTCondor id that was not meant. */
 export function wordOf({ job, node }: Reading): string {
   return node === undefined ? job : `${job}.${node}`;
 }
 
-/** The whole as an id, then JOB.NODE and NODE.JOB for each dot. */
+/** The whole as an id, as a cluster of HTCondor's, then JOB.NODE and NODE.JOB for each dot. */
 function apart(text: string): Reading[] {
   const labels = text.split(".");
+  const first = firstOfCluster(text);
   const found: Reading[] = isJobId(text) ? [{ job: text }] : [];
+  if (first !== undefined) found.push({ job: first });
   for (let dot = 1; dot < labels.length; dot++) {
     const left = labels.slice(0, dot).join(".");
     const right = labels.slice(dot).join(".");
@@ -79,9 +90,11 @@ function apart(text: string): Reading[] {
 }
 
 /**
- * What a name means among the jobs there are. A name that is a job's id means that job, whatever else it could mean.
+ * What a name means among the jobs there are. A name that is a job's id means that job, whatever else it could mean; else
+ * what can be entered goes before what cannot.
  *
  * @param fits what a reading leads to; undefined: nothing
+ * @param runs whether that can be entered
  * @param text as it was typed, for the message
  * @returns undefined when no reading leads anywhere
  * @throws JobError (exit status 65) that lists the candidates
@@ -90,16 +103,29 @@ export function chooseReading<T>(
   text: string,
   readings: readonly Reading[],
   fits: (reading: Reading) => T | undefined,
+  runs: (hit: T) => boolean,
 ): T | undefined {
-  const found = readings.flatMap((reading) => {
+  const all = readings.flatMap((reading) => {
     const hit = fits(reading);
     return hit === undefined ? [] : [{ reading, hit }];
   });
-  const exact = found.find(({ reading }) => reading.job === text && reading.node === undefined);
+  const exact = all.find(({ reading }) => reading.job === text && reading.node === undefined);
+  const running = all.filter(({ hit }) => runs(hit));
+  const found = running.length > 0 ? running : all;
   if (exact !== undefined || found.length <= 1) return (exact ?? found[0])?.hit;
   const names = found.map(({ reading }) => jobHost(reading));
   throw new JobError(`${quoted(text)} fits several: ${names.join(", ")}`, {
     hint: `write the one that is meant in full: ${names[0]}`,
     exitCode: STATUS.several,
   });
+}
+
+/** A node of a running job by its name, or its number; undefined: the head. */
+export function nodeOf<T extends { readonly name: string }>(
+  { nodes }: { readonly nodes: readonly T[] },
+  wanted: string | undefined,
+): T | undefined {
+  if (wanted === undefined) return nodes[0];
+  const named = nodes.find(({ name }) => name === wanted || name.toLowerCase() === wanted.toLowerCase());
+  return named ?? (/^\d{1,7}$/.test(wanted) ? nodes[Number(wanted)] : undefined);
 }

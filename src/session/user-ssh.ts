@@ -9,11 +9,10 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { GangwayError } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
-import { indexDirectory, indexFiles, readIndex, writeIndexEntry } from "../job/index-entry.ts";
+import { foreignEntries, indexDirectory, indexFiles, writeIndexEntry } from "../job/index-entry.ts";
 import { localJobs } from "../job/local-jobs.ts";
 import { proxyWord } from "../udi/ssh-config.ts";
 import { installBlock, removeBlock } from "./user-config.ts";
@@ -50,7 +49,8 @@ export function renderIndexConfig(program: string): string {
     "# Made by gangway: how ssh finds running jobs by their names, JOB.job and NODE.JOB.job.",
     "Include ~/.gangway/ssh/jobs/*.conf",
     "# Names that no running job has: says why.",
-    `Host "*.job" ${["'", "\\", "!"].map((character) => `"!*${character}*"`).join(" ")}`,
+    // A final dot, and capitals, are another name to ssh, and would go to DNS.
+    `Host "*.job" "*.job." "*.JOB" "*.JOB." ${["'", "\\", "!"].map((character) => `"!*${character}*"`).join(" ")}`,
     `  ProxyCommand ${proxyWord(program)} proxy --explain '%h'`,
     "  ProxyUseFdpass no",
     // Nobody is there, and whoever answered would not be believed: no host key is known, and none is taken on trust.
@@ -156,8 +156,7 @@ function writeAnew(path: string, content: string): boolean {
  * at the jobs' ends.
  */
 function entriesElsewhere(identity: Identity, home: string): ReadonlySet<string> {
-  const elsewhere = readIndex(identity, home).filter(({ host }) => host !== hostname());
-  return new Set(elsewhere.flatMap(({ job }) => Object.values(indexFiles(home, job))));
+  return new Set(foreignEntries(identity, home).flatMap(({ job }) => Object.values(indexFiles(home, job))));
 }
 
 /** Only what is ours, but for the files to keep; the fragments' directories of other clusters lie beside it. */

@@ -5,8 +5,14 @@ import { didYouMean } from "../config/suggest.ts";
 import type { LocalNode } from "../job/local-jobs.ts";
 
 /** How the bytes get to a node's sshd (docs/internals.md, section 10), the best first. */
-export const WAYS = ["socket", "tcp", "ssh"] as const;
+export const WAYS = ["socket", "tcp", "ssh", "srun", "condor"] as const;
 export type Way = (typeof WAYS)[number];
+/** Those on which a workload manager carries the bytes. */
+export type ManagerWay = Extract<Way, "srun" | "condor">;
+
+export function isManagerWay(way: Way | undefined): way is ManagerWay {
+  return way === "srun" || way === "condor";
+}
 
 /** @throws UsageError (exit status 64) */
 export function parseWay(text: string | undefined): Way | undefined {
@@ -42,10 +48,22 @@ export function tcpSettings({ address, port }: TcpPlace): string[] {
 /** An sshd says who it is at once (RFC 4253, section 4.2); a busy node may take this long. */
 export const BANNER_MS = 5000;
 
-/** Whether the node's socket is there, as init made it. */
-export function hasSocket(path: string): boolean {
-  const state = lstatSync(path, { throwIfNoEntry: false });
-  return state?.isSocket() === true;
+/** Whether the node's socket is there, as init made it; it is not where the node is on another host. */
+export function hasSocket({ socket }: Pick<LocalNode, "socket">): boolean {
+  return socket !== undefined && lstatSync(socket, { throwIfNoEntry: false })?.isSocket() === true;
+}
+
+/**
+ * The path of the node's socket, for who will have no other way.
+ *
+ * @throws JobError (exit status 76) where the node is on another host
+ */
+export function socketOf({ name, socket }: Pick<LocalNode, "name" | "socket">): string {
+  if (socket !== undefined) return socket;
+  throw new JobError(`${name} is on another host: its socket is no way from here`, {
+    hint: "leave --connect out, or use --connect tcp",
+    exitCode: STATUS.unreachable,
+  });
 }
 
 /**
@@ -82,11 +100,23 @@ export function whyNoTcp({ addresses }: Pick<LocalNode, "addresses">): string {
   return addresses.length === 0 ? "has no network" : "does not listen on TCP (--no-listen)";
 }
 
-/** The first of a node's addresses on which its sshd answers. @throws JobError (exit status 76) naming all */
-export async function findTcp(node: Pick<LocalNode, "name" | "addresses" | "port">): Promise<TcpPlace> {
+function goThrough(host: string): string {
+  return `where you can log in to its host: gangway ssh --via ${host} …`;
+}
+
+/**
+ * The first of a node's addresses on which its sshd answers.
+ *
+ * @param elsewhere the node is on another host, which usually has its name: that may be gone through
+ * @throws JobError (exit status 76) naming all
+ */
+export async function findTcp(
+  node: Pick<LocalNode, "name" | "addresses" | "port">,
+  { elsewhere = false }: { readonly elsewhere?: boolean } = {},
+): Promise<TcpPlace> {
   if (node.port === 0) {
     throw new JobError(`${node.name} ${whyNoTcp(node)}`, {
-      hint: "--connect socket is the way, on its host",
+      hint: elsewhere ? goThrough(node.name) : "--connect socket is the way",
       exitCode: STATUS.unreachable,
     });
   }
@@ -101,7 +131,7 @@ export async function findTcp(node: Pick<LocalNode, "name" | "addresses" | "port
     }
   }
   throw new JobError(`${node.name} cannot be reached by TCP (${tried.join("; ")})`, {
-    hint: "`gangway doctor JOB` says which way would work",
+    hint: elsewhere ? goThrough(node.name) : "`gangway doctor JOB` says which way would work",
     exitCode: STATUS.unreachable,
   });
 }

@@ -58,7 +58,7 @@ export function signCertificate(authority: Authority, request: CertificateReques
   const { validAfter, validBefore } = validity(request);
   if (request.serial < 0n || request.serial > FOREVER) throw bad("its serial number is not one of 64 bits");
   checkKeyId(request.keyId);
-  const extensions = request.extensions ?? (request.kind === "user" ? USER_EXTENSIONS : []);
+  const extensions = request.extensions === undefined ? usual(request.kind) : encodeExtensions(request.extensions);
   const type = certificateType(key.type);
   const signed = Buffer.concat([
     string(type),
@@ -71,7 +71,7 @@ export function signCertificate(authority: Authority, request: CertificateReques
     uint64(validAfter),
     uint64(validBefore),
     string(""), // critical options
-    string(encodeExtensions(extensions)),
+    string(extensions),
     string(""), // reserved
     string(authority.blob),
   ]);
@@ -117,6 +117,15 @@ function seconds(date: Date): bigint {
   const time = Math.floor(date.getTime() / 1000);
   if (!(time >= 0)) throw bad("its validity is not a time after 1970");
   return BigInt(time);
+}
+
+let ofUsers: Buffer | undefined;
+
+/** Encoded once: a launch signs two certificates for each of its nodes. */
+function usual(kind: CertificateRequest["kind"]): Buffer {
+  if (kind === "host") return Buffer.alloc(0);
+  ofUsers ??= encodeExtensions(USER_EXTENSIONS);
+  return ofUsers;
 }
 
 /** Sorted by name, as the format demands; an empty value each. */

@@ -13,14 +13,16 @@ export interface JobFacts {
   /** Its place in the allocation, from 0. */
   readonly nodeId: number;
   readonly nodeCount: number;
-  /** All nodes, head first, as the caller writes them: comma-separated, folded where there are many. */
-  readonly nodeList: string;
+  /** All nodes, head first, as the caller writes them: comma-separated, folded where there are many. Absent: too many. */
+  readonly nodeList?: string;
   /** Slots of this node. */
   readonly slots: number;
   /** Slots of all nodes. */
   readonly totalSlots: number;
   /** Whether a name of a node has a dot: then MPI must not cut it there. */
   readonly qualifiedNames?: boolean;
+  /** Network interfaces by which no other node can be reached. */
+  readonly bridges?: readonly string[];
   /** The image as the user named it. */
   readonly imageRequest: string;
   /** The image's id. */
@@ -28,6 +30,8 @@ export interface JobFacts {
 }
 
 export interface EnvironmentOptions {
+  /** Of the caller's own environment (see `callerEnvironment`). */
+  readonly caller?: readonly EnvSetting[];
   /** The image's ENV, `NAME=value` each. */
   readonly image: readonly string[];
   /** `--clearenv`: leave the image's ENV out. */
@@ -38,6 +42,8 @@ export interface EnvironmentOptions {
   readonly envFile?: readonly EnvSetting[];
   /** `--env`, in their order (see `parseEnvSetting`). */
   readonly env?: readonly EnvSetting[];
+  /** What the workload manager says of the job (see `allocationEnvironment`). */
+  readonly allocation?: readonly EnvSetting[];
   readonly account: Account;
   /** What `chooseShell` gave. */
   readonly shell: string;
@@ -56,8 +62,9 @@ const OWN_SSH = `${OWN_FIRST}/ssh`;
 const LONGEST = 128 * 1024;
 
 /**
- * The whole environment of the job's command on one node, as `docker run` composes it: the caller's own is not passed on.
- * Later wins: the image's, the account's (HOME USER LOGNAME SHELL), the site's, `--env-file`, `--env`; after these come
+ * The whole environment of the job's command on one node, as `docker run` composes it: of the caller's
+ * own the allocation's part alone is passed on, unless more was asked for.
+ * Later wins: the caller's, the image's, the account's (HOME USER LOGNAME SHELL), the allocation's, the site's, `--env-file`, `--env`; after these come
  * what lets `mpirun` work without flags (each only where nobody set it), PATH between ours, and what Gangway says about
  * the job, which nobody can set otherwise.
  *
@@ -72,8 +79,10 @@ export function composeEnvironment(options: EnvironmentOptions): string[] {
       else env.set(name, value);
     }
   };
+  apply(options.caller ?? []);
   if (options.clearImage !== true) apply(imageSettings(options.image));
   apply(accountSettings(options.account, options.shell));
+  apply(options.allocation ?? []);
   if (options.term !== undefined) env.set("TERM", options.term === "" ? "xterm" : options.term);
   apply(Object.entries(options.site ?? {}));
   apply(options.envFile ?? []);
@@ -198,7 +207,7 @@ function jobSettings(job: JobFacts): EnvSetting[] {
     ["GANGWAY_NODE", job.node],
     ["GANGWAY_NODEID", String(job.nodeId)],
     ["GANGWAY_NNODES", String(job.nodeCount)],
-    ["GANGWAY_NODELIST", job.nodeList],
+    ...(job.nodeList === undefined ? [] : [["GANGWAY_NODELIST", job.nodeList] as const]),
     ["GANGWAY_HOSTSFILE", HOSTSFILE],
     ["GANGWAY_NODE_SLOTS", String(job.slots)],
     ["GANGWAY_TOTAL_SLOTS", String(job.totalSlots)],
@@ -210,6 +219,9 @@ function jobSettings(job: JobFacts): EnvSetting[] {
 
 /** Workload managers that an MPI might ask: inside the container none answers, and the hostsfile says it all. */
 const MANAGERS = "^slurm,tm,pbs,lsf,gridengine,loadleveler,alps,flux";
+
+/** What Open MPI leaves out by itself; a list of ours takes its place. */
+const MPI_EXCLUDES = ["127.0.0.1/8", "sppp"];
 
 /** Where each MPI finds the nodes and by which program it reaches them. */
 function mpiSettings(job: JobFacts): [string, string][] {
@@ -228,11 +240,24 @@ function mpiSettings(job: JobFacts): [string, string][] {
     ["HYDRA_HOST_FILE", HOSTSFILE],
     ["HYDRA_LAUNCHER", "ssh"],
     ["HYDRA_LAUNCHER_EXEC", OWN_SSH],
+    ["HYDRA_RMK", "user"],
     // Intel MPI.
     ["I_MPI_HYDRA_HOST_FILE", HOSTSFILE],
     ["I_MPI_HYDRA_BOOTSTRAP", "ssh"],
     ["I_MPI_HYDRA_BOOTSTRAP_EXEC", OWN_SSH],
+    // Else it counts the ranks of a node by SLURM_TASKS_PER_NODE and its like.
+    ["I_MPI_JOB_RESPECT_PROCESS_PLACEMENT", "off"],
   ];
+  const { bridges = [] } = job;
+  if (bridges.length > 0) {
+    const excluded = [...MPI_EXCLUDES, ...bridges].join(",");
+    settings.push(
+      ["OMPI_MCA_btl_tcp_if_exclude", excluded],
+      ["OMPI_MCA_oob_tcp_if_exclude", excluded],
+      ["PRTE_MCA_prte_if_exclude", excluded],
+      ["PMIX_MCA_ptl_tcp_if_exclude", excluded],
+    );
+  }
   if (job.qualifiedNames === true)
     settings.push(["OMPI_MCA_orte_keep_fqdn_hostnames", "1"], ["PRTE_MCA_prte_keep_fqdn_hostnames", "1"]);
   return settings;

@@ -8,8 +8,8 @@ const SUFFIX = "job";
 
 /** One label of a job id: a host name's, with `+` (Slurm's heterogeneous jobs). */
 const JOB_LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9_+-]{0,61}[A-Za-z0-9_])?$/;
-/** HTCondor's CLUSTER.PROC, with what a second launch of the same slot appends to it. */
-const CONDOR_ID = /^[0-9]{1,20}\.[0-9]{1,20}(?:-[0-9]{1,9})?$/;
+/** HTCondor's CLUSTER.PROC, with what says that the job was begun anew, and which of its launches this is. */
+const CONDOR_ID = /^[0-9]{1,20}\.[0-9]{1,20}(?:-r[0-9]{1,10})?(?:-[0-9]{1,9})?$/;
 
 export interface JobHost {
   readonly job: string;
@@ -22,7 +22,7 @@ export interface JobHost {
  * takes 4 ms, as long as everything else here for a launch.
  */
 export function isAddress(text: string): boolean {
-  return isIPv4(text) || isIPv6(text);
+  return isIPv4(text) || (text.includes(":") && isIPv6(text));
 }
 
 function isIPv4(text: string): boolean {
@@ -89,7 +89,7 @@ export function checkJobId(id: string): string {
  * @throws GangwayError if it is neither
  */
 export function checkHost(host: string): string {
-  if (isAddress(host) || isNodeName(host) || isJobHost(host)) return host;
+  if (isNodeName(host) || isJobHost(host) || isAddress(host)) return host;
   throw new GangwayError(`${quoted(host)} is neither a host name nor an address`);
 }
 

@@ -2,22 +2,26 @@
 
 /** `uint32`, big-endian. */
 export function uint32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
+  const bytes = Buffer.allocUnsafe(4);
   bytes.writeUInt32BE(value);
   return bytes;
 }
 
 /** `uint64`, big-endian. */
 export function uint64(value: bigint): Buffer {
-  const bytes = Buffer.alloc(8);
+  const bytes = Buffer.allocUnsafe(8);
   bytes.writeBigUInt64BE(value);
   return bytes;
 }
 
 /** `string`: a length and the bytes. Text is encoded as UTF-8. */
 export function string(value: string | Uint8Array): Buffer {
-  const bytes = typeof value === "string" ? Buffer.from(value, "utf8") : value;
-  return Buffer.concat([uint32(bytes.length), bytes]);
+  const length = typeof value === "string" ? Buffer.byteLength(value) : value.length;
+  const bytes = Buffer.allocUnsafe(4 + length);
+  bytes.writeUInt32BE(length);
+  if (typeof value === "string") bytes.write(value, 4);
+  else bytes.set(value, 4);
+  return bytes;
 }
 
 /** Reads what `string` wrote. Every read is checked against the end; a short buffer is a `RangeError`. */

@@ -1,10 +1,13 @@
 import { execFileSync, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type RunResult, USER } from "../job/harness.ts";
 
 /** The rig's hosts (test/rig/cluster.sh): three that compute, a controller without an engine, and a laptop without anything. */
 export type Host = "laptop" | "ctl" | "n1" | "n2" | "n3";
 
+/** Where the rig keeps what belongs to its hosts. */
+export const PLACE = process.env.GANGWAY_CLUSTER_PLACE ?? "";
 const CLUSTER = join(import.meta.dirname, "../rig/cluster.sh");
 
 /** A program on a host, with a new session's environment, as somebody who has logged in there. */
@@ -38,8 +41,23 @@ export function asRoot(host: Host, argv: readonly string[]): string {
   return execFileSync(CLUSTER, ["on", host, ...argv], { encoding: "utf8" });
 }
 
+/** A host's file system, as it is seen from outside. */
+export function rootOf(host: Host): string {
+  return `/proc/${readFileSync(join(PLACE, `${host}.pid`), "utf8").trim()}/root`;
+}
+
+/** Starts whatever of the rig does not run. */
+export function rigUp(): void {
+  execFileSync(CLUSTER, ["up"], { stdio: "ignore" });
+}
+
 /** Puts images into a host's engine. */
 export function loadImages(host: Host, ...names: string[]): void {
   const socket = execFileSync(CLUSTER, ["engine", host], { encoding: "utf8" }).trim();
   execFileSync(join(import.meta.dirname, "../../images/load.sh"), [socket, ...names]);
+}
+
+/** Where a user's home on the hosts lies, as seen from outside of them. */
+export function homeOf(user: string): string {
+  return join(process.env.GANGWAY_CLUSTER_PLACE ?? "", "home", user);
 }

@@ -316,6 +316,18 @@ describe.each(testEngines())("containers on $name", (target) => {
       }
     });
 
+    test("of one that is ending by itself; it is ended where it does not", async () => {
+      const ending = await engine.create(shell("exit 0", { autoRemove: true }));
+      await engine.start(ending);
+      await engine.remove(ending, true);
+      await gone(ending);
+      const staying = await engine.create(shell("while :; do sleep 1; done", { autoRemove: true }));
+      await engine.start(staying);
+      await engine.remove(staying, true);
+      await gone(staying);
+      await engine.remove(uniqueName(), true);
+    });
+
     test("of one that is paused", async () => {
       const id = await engine.create(shell("while :; do sleep 1; done"));
       await engine.start(id);

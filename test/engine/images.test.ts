@@ -3,6 +3,7 @@ import { pack } from "tar-stream";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { EngineError } from "../../src/config/errors.ts";
 import type { Engine } from "../../src/engine/types.ts";
+import { inPart } from "../whole.ts";
 import { importImage, open, removeImages, testEngines } from "./support.ts";
 
 type Entry = {
@@ -28,7 +29,8 @@ const LINKS = "gangway-test/engine-links:latest";
 const MOVED = "gangway-test/engine-moved:latest";
 const HUGE = "gangway-test/engine-huge:latest";
 
-describe.each(testEngines())("images on $name", (target) => {
+// Both Podmans are one program.
+describe.each(inPart(testEngines(), ({ name }) => name !== "podman"))("images on $name", (target) => {
   let engine: Engine;
   const idOf = async (name: string): Promise<string> => (await engine.inspectImage(name))?.id ?? "";
   const texts = (files: ReadonlyMap<string, { content: Buffer }>): Record<string, string> =>

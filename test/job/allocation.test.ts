@@ -101,11 +101,6 @@ test("a taken --name is an error, not another id", async () => {
 });
 
 test.each([
-  [
-    { ...slurm, SLURM_JOB_NODELIST: "n[01-16]", SLURM_TASKS_PER_NODE: "1(x16)" },
-    "Slurm's job 4321 has 16 nodes (n[01-16])",
-  ],
-  [{ ...slurm, SLURM_JOB_NODELIST: "elsewhere" }, `Slurm's job 4321 is on node elsewhere, and this is ${here}`],
   [{ ...slurm, SLURM_JOB_NODELIST: "n[0-999999999]" }, "more than 100000 names"],
   [{ ...slurm, SLURM_JOB_ID: "../../etc" }, 'SLURM_JOB_ID: "../../etc" is not a number'],
 ])("what cannot be launched is said in a line, with what to do: %j", async (env, message) => {

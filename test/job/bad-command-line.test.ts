@@ -89,14 +89,11 @@ describe("the command line", () => {
     [["wait", "../x"], '"../x" cannot be the id of a job', "letters"],
     [["logs", "nobody"], 'no job "nobody" is known', "gangway ps"],
     [["stop"], "missing required argument 'job'", "gangway stop --help"],
-    [["stop", "nobody"], 'no job "nobody" is running on this engine', /\S/],
+    [["stop", "nobody"], 'no job "nobody" is running on this host', /\S/],
     [["stop", "x", "--signal", "NONSENSE"], "--signal NONSENSE: there is no such signal", /\S/],
     [["stop", "x", "--grace", "long"], "--grace long: not a number of seconds", /\S/],
-    [["inspect", "nobody"], 'no job "nobody" is running on this engine', /\S/],
-    [["hosts", "nobody"], 'no job "nobody" is running on this engine', /\S/],
-    [["shell", "nobody"], 'no job "nobody" is running on this engine', /\S/],
-    [["shell", "a b"], '"a b" is no job', "JOB.NODE"],
-    [["shell", "job", "ls", "x"], '"ls x": a command stands behind --', "gangway shell job -- ls x"],
+    [["inspect", "nobody"], 'no job "nobody" is running on this host', /\S/],
+    [["hosts", "nobody"], 'no job "nobody" is running on this host', /\S/],
     [["config", "sho"], "unknown command 'sho'", "show"],
   ])("gangway %j", async (words, says, next) => {
     complains(await gangway(words), { says, next });
@@ -110,10 +107,17 @@ describe("the command line", () => {
     [["proxy", "--conect", "tcp", "x"], "unknown option '--conect'", "--connect"],
     [["ssh"], "which job?", "gangway ssh [SSH OPTION…] JOB"],
     [["ssh", "--user", "root", "x"], "only root can act for another user", "leave it out"],
+    [["shell", "a b"], '"a b" is no job', "JOB.NODE"],
+    [["shell", "job", "ls", "x"], '"ls x": a command stands behind --', "gangway shell job -- ls x"],
+    [["shell", "--tyt"], "unknown option '--tyt'", "--tty"],
     [["ssh-config", "--instal"], "unknown option '--instal'", "--install"],
     [["ssh-config", "extra"], "too many arguments", "gangway ssh-config --help"],
     [["doctor", "x", "y"], "too many arguments", "gangway doctor --help"],
   ])("gangway %j, which reaches for a job: 64", async (words, says, next) => {
     complains(await gangway(words), { says, next, code: 64 });
+  });
+
+  test.each(["ssh", "shell"])("gangway %s, of a job that nobody knows: 68", async (command) => {
+    complains(await gangway([command, "nobody"]), { says: 'there is no job "nobody"', next: /\S/, code: 68 });
   });
 });

@@ -132,7 +132,12 @@ describe("who and where", () => {
   test("only root can act for others", async () => {
     for (const command of [["run", "-i", IMAGES.bare], ["ps"], ["gc"], ["shell"]]) {
       const result = await gangway([...command, "--user", OTHER.name]);
-      complains(result, { says: `--user ${OTHER.name}: only root can act for another user`, next: "leave it out" });
+      const code = command[0] === "shell" ? 64 : 125;
+      complains(result, {
+        says: `--user ${OTHER.name}: only root can act for another user`,
+        next: "leave it out",
+        code,
+      });
     }
   });
 

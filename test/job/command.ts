@@ -1,6 +1,6 @@
-import { GANGWAY, gangway, IMAGES, PODMAN, ROOTLESS, type RunOptions, start } from "./harness.ts";
+import { DIFFERENT_ENGINES, DOCKER, GANGWAY, gangway, IMAGES, type RunOptions, start } from "./harness.ts";
 
-export const OTHER_ENGINES = [PODMAN, ROOTLESS];
+export const OTHER_ENGINES = DIFFERENT_ENGINES.filter((engine) => engine !== DOCKER);
 
 /** `gangway run` of a command, in the bare image unless another is named. */
 export async function launch(

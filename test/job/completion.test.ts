@@ -7,11 +7,15 @@ const PATH = `${process.env.GANGWAY_TEST_INSTALL}/bin:/usr/bin:/bin`;
 
 /** What bash offers for a line whose last word is being written. */
 async function bash(...words: string[]): Promise<string[]> {
-  const script = `source <(gangway completion bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _gangway
+  return await bashLine("gangway", ...words);
+}
+
+/** The same of a line that begins with another program's name, for which bash is told a function. */
+async function bashLine(program: string, ...words: string[]): Promise<string[]> {
+  const script = `source <(gangway completion bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+    [[ $(complete -p "\${1##*/}") =~ -F[[:space:]]([a-z_]+) ]]; "\${BASH_REMATCH[1]}"
     printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const { stdout, stderr } = await run(["bash", "--norc", "-c", script, "bash", "gangway", ...words], {
-    env: { PATH },
-  });
+  const { stdout, stderr } = await run(["bash", "--norc", "-c", script, "bash", program, ...words], { env: { PATH } });
   expect(stderr).toBe("");
   return stdout.split("\n").filter((line) => line !== "");
 }
@@ -78,12 +82,15 @@ describe("completion", () => {
   it("knows every command and every option that the help has", async () => {
     const commands = await bash("");
     const { stdout } = await gangway(["--help"]);
-    const shown = [...stdout.matchAll(/^ {2}([a-z-]+) {2,}/gm)].map(([, name = ""]) => name);
+    const shown = [...stdout.matchAll(/^ {2}([a-z_-]+) {2,}/gm)].map(([, name = ""]) => name);
     expect(commands).toEqual(expect.arrayContaining(shown));
     for (const name of shown) {
-      const { stdout: help } = await gangway([name, "--help"]);
-      const options = [...help.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(([, option = ""]) => option);
-      const offered = [...(await bash(name, "--")), ...(await bash(name, ""))];
+      // HTCondor's has one dash, and its help is no output.
+      const { stdout, stderr } = await gangway([name, name.startsWith("condor") ? "-help" : "--help"]);
+      const options = [...`${stdout}${stderr}`.matchAll(/^ {2}(?:-\w, )?(--?[a-z][a-z-]+)/gm)].map(
+        ([, option = ""]) => option,
+      );
+      const offered = [...(await bash(name, "-")), ...(await bash(name, ""))];
       if (options.length > 1) expect(offered).toEqual(expect.arrayContaining(options));
     }
   });
@@ -100,6 +107,10 @@ describe("completion", () => {
     expect(await bash("ssh", `${JOB}.`)).toEqual([`${JOB}.node1`, `${JOB}.node2`]);
     expect(await bash("key", "l")).toEqual(["list"]);
     expect(await bash("key", "list", "tab")).toEqual([JOB]);
+    expect(await bash("condor_ssh_to_job", "-sh")).toEqual(["-shells"]);
+    expect(await bash("condor_ssh_to_job", "-name", "x", "tab")).toEqual([JOB]);
+    expect(await bashLine("condor_ssh_to_job", "-auto-retry", "tab")).toEqual([JOB]);
+    expect(await bashLine("/usr/local/bin/shifter", "--work")).toEqual(["--workdir"]);
     // What stands behind is another program's.
     expect(await bash("run", "--image", "x", "ls", "--")).toEqual([]);
     expect(await bash("shell", JOB, "--", "--")).toEqual([]);
@@ -113,17 +124,25 @@ describe("completion", () => {
     expect(await fish("gangway run --pull al")).toEqual(["always"]);
     expect(await fish("gangway run --pull=al")).toEqual(["--pull=always"]);
     expect(await fish("gangway run --image x -- --pu")).toEqual([]);
+    expect(await fish("gangway condor_ssh_to_job -au")).toEqual(["-auto-retry"]);
+    expect(await fish("condor_ssh_to_job -remove")).toEqual(["-remove-on-interrupt"]);
+    expect(await fish("shifter --work")).toEqual(["--workdir"]);
   });
 
   it.each([
     ["bash", ["bash", "--norc", "--noprofile", "-i"], "source <(gangway completion bash)"],
     ["zsh", ["zsh", "-f", "-i"], "bindkey -e; source <(gangway completion zsh)"],
   ] as const)("in %s, typed", async (_name, shell, init) => {
-    await tab(shell, init, "gangway inspe", "<gangway><inspect>");
-    await tab(shell, init, "gangway stop tab", `<gangway><stop><${JOB}>`);
-    await tab(shell, init, `gangway shell ${JOB}.node2`, `<gangway><shell><${JOB}.node2>`);
-    await tab(shell, init, "gangway run --pull=al", "<gangway><run><--pull=always>");
-    await tab(shell, init, "gangway run --pull al", "<gangway><run><--pull><always>");
+    const lines: [line: string, whole: string][] = [
+      ["gangway inspe", "<gangway><inspect>"],
+      ["gangway stop tab", `<gangway><stop><${JOB}>`],
+      [`gangway shell ${JOB}.node2`, `<gangway><shell><${JOB}.node2>`],
+      ["gangway run --pull=al", "<gangway><run><--pull=always>"],
+      ["gangway run --pull al", "<gangway><run><--pull><always>"],
+      ["condor_ssh_to_job -auto", "<condor_ssh_to_job><-auto-retry>"],
+      ["shifter --work", "<shifter><--workdir>"],
+    ];
+    await Promise.all(lines.map(([line, whole]) => tab(shell, init, line, whole)));
     await inDirectory(async (cwd) => {
       await run(["touch", "two words.env"], { cwd });
       await tab(shell, init, "gangway run --env-file tw", "<gangway><run><--env-file><two words.env>", cwd);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { inPart } from "../whole.ts";
 import { each, launch, OTHER_ENGINES, startAndHear } from "./command.ts";
 import { gangway, IMAGES, type RunResult } from "./harness.ts";
 import { HeldJob } from "./held.ts";
@@ -67,14 +68,15 @@ describe("exit codes and signals reach the other side", () => {
   });
 
   it("gangway run: exit codes", async () => {
-    for (const [code, result] of await each([0, 1, 2, 124, 125, 126, 127, 128, 130, 137, 143, 254, 255], (code) =>
-      launch(["probe", "exit", String(code)]),
-    ))
+    const all = [0, 1, 2, 124, 125, 126, 127, 128, 130, 137, 143, 254, 255];
+    const codes = inPart(all, (code) => [0, 1, 125, 127, 143, 255].includes(code));
+    for (const [code, result] of await each(codes, (code) => launch(["probe", "exit", String(code)])))
       expect(result).toMatchObject({ code, stdout: "", stderr: "" });
   });
 
   it("gangway run: death by a signal is 128+n", async () => {
-    for (const [signal, result] of await each([1, 2, 3, 6, 9, 11, 13, 14, 15, 34, 64], (signal) =>
+    const signals = inPart([1, 2, 3, 6, 9, 11, 13, 14, 15, 34, 64], (signal) => [1, 2, 9, 15, 64].includes(signal));
+    for (const [signal, result] of await each(signals, (signal) =>
       launch(["probe", "kill", String(signal)], { words }),
     ))
       expect(result).toMatchObject({ code: 128 + signal, stdout: "", stderr: "" });

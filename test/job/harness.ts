@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { chownSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { inPart } from "../whole.ts";
 
 /** A container engine of the test rig, and how an ordinary user reaches it. */
 export interface RigEngine {
@@ -60,6 +61,9 @@ export const ROOTLESS: RigEngine = {
 };
 export const ENGINES: readonly RigEngine[] = [DOCKER, PODMAN, ROOTLESS];
 
+/** Where root's Podman is not expected to do anything that the user's does not: they are one program. */
+export const DIFFERENT_ENGINES = inPart(ENGINES, (engine) => engine !== PODMAN);
+
 /** Images of images/, as they are called in every engine of the rig. */
 export const IMAGES = {
   bare: "gangway-test/bare",
@@ -67,6 +71,8 @@ export const IMAGES = {
   scratch: "gangway-test/scratch",
   foreign: "gangway-test/foreign",
   locked: "gangway-test/locked",
+  mpich: "gangway-test/mpich",
+  openmpi5: "gangway-test/openmpi5",
 } as const;
 
 export interface RunOptions {

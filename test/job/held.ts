@@ -5,6 +5,8 @@ import { GANGWAY, gangway, IMAGES, type RunOptions, type RunResult, run, start, 
 export interface HeldOptions extends RunOptions {
   readonly image?: string;
   readonly nodes?: number;
+  /** The job's id; without it one of its own. */
+  readonly name?: string;
   /** Further words for `gangway run`. */
   readonly words?: readonly string[];
   /** Instead of the program that waits for the end of its input; it has to print "ready" first. */
@@ -24,7 +26,7 @@ export class HeldJob {
 
   private constructor(options: HeldOptions) {
     count += 1;
-    this.id = `held-${process.pid}-${count}`;
+    this.id = options.name ?? `held-${process.pid}-${count}`;
     this.options = options;
     const image = options.image ?? IMAGES.bare;
     const probe = image === IMAGES.scratch ? "/probe" : "probe";

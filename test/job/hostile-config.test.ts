@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { WHOLE } from "../whole.ts";
 import { DOCKER, gangway, IMAGES, inDirectory, OTHER, PODMAN, USER } from "./harness.ts";
 
 /*
@@ -207,7 +208,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   "no-directory": { make: (ssh) => file(ssh, "not a directory\n") },
 };
 
-/** All hops under one ~/.ssh after the other. */
+/** All hops under one ~/.ssh after the other. Open MPI complains of its own process groups now and then (mpirun.ts). */
 const HOPS = `
   try() { # LABEL COMMAND...
     label=$1
@@ -220,11 +221,14 @@ const HOPS = `
   for kind in $KINDS; do
     ln -sfn "kinds/$kind" ~/.ssh
     try "$kind ssh" ssh node2 hostname
-    try "$kind scp" scp /t/file node2:/t/scp
-    try "$kind sftp" sftp -b /t/batch node2
-    try "$kind rsync" rsync /t/file node2:/t/rsync
-    try "$kind arrived" ssh node2 'cat /t/scp /t/sftp /t/rsync; rm /t/scp /t/sftp /t/rsync'
-    try "$kind mpirun" bash -c 'set -o pipefail; mpirun -np 3 --map-by node hostname | sort'
+    case " $COPIES " in *" $kind "*)
+      try "$kind scp" scp /t/file node2:/t/scp
+      try "$kind sftp" sftp -b /t/batch node2
+      try "$kind rsync" rsync /t/file node2:/t/rsync
+      try "$kind arrived" ssh node2 'cat /t/scp /t/sftp /t/rsync; rm /t/scp /t/sftp /t/rsync' ;;
+    esac
+    case " $MPIRUN " in *" $kind "*) try "$kind mpirun" bash -c 'set -o pipefail; mpirun -np 3 --map-by node hostname 2>/t/said | sort; s=$?
+      grep -v "plm:rsh: Warning: setpgid(" /t/said >&2; exit $s' ;; esac
     [ ! -e ~/outside/"$kind" ] ||
       try "$kind outside" bash -c 'ssh -G outside.example 2>&1 | tr -d "\\r" | grep -xF -f "$1"' - ~/outside/"$kind"
   done
@@ -232,17 +236,30 @@ const HOPS = `
   ls ~/traces
 `;
 
+/** They start the same ssh, and take longer than it does by itself: with each second kind, and with each fourth. */
+const withCopies = (kind: string) => WHOLE || Object.keys(KINDS).indexOf(kind) % 4 < 2;
+const withMpirun = (kind: string) => WHOLE || Object.keys(KINDS).indexOf(kind) % 8 < 2;
+
+const COPIED = [
+  "scp: 0 [] []",
+  "sftp: 0 [sftp> put /t/file /t/sftp] []",
+  "rsync: 0 [] []",
+  "arrived: 0 [content\ncontent\ncontent] []",
+];
+
 function expected(kind: string): string[] {
   const outside = KINDS[kind]?.outside;
   return [
     `${kind} ssh: 0 [node2] []`,
-    `${kind} scp: 0 [] []`,
-    `${kind} sftp: 0 [sftp> put /t/file /t/sftp] []`,
-    `${kind} rsync: 0 [] []`,
-    `${kind} arrived: 0 [content\ncontent\ncontent] []`,
-    `${kind} mpirun: 0 [node1\nnode2\nnode3] []`,
+    ...(withCopies(kind) ? COPIED.map((line) => `${kind} ${line}`) : []),
+    ...(withMpirun(kind) ? [`${kind} mpirun: 0 [node1\nnode2\nnode3] []`] : []),
     ...(outside === undefined ? [] : [`${kind} outside: 0 [${outside}] []`]),
   ];
+}
+
+function kindsToTry(kinds: readonly string[]): string[] {
+  const lists = { KINDS: kinds, COPIES: kinds.filter(withCopies), MPIRUN: kinds.filter(withMpirun) };
+  return Object.entries(lists).flatMap(([name, list]) => ["--env", `${name}=${list.join(" ")}`]);
 }
 
 /** A home that has every kind to choose from. */
@@ -268,10 +285,14 @@ describe.concurrent("a hostile ~/.ssh", () => {
       await inDirectory(async (home) => {
         furnish(home, kinds);
         const places = ["--volume", `${home}:${USER.home}`, "--tmpfs", "/t:mode=1777"];
-        const words = ["--image", IMAGES.debian, "--nodes", "3", ...places, "--env", `KINDS=${kinds.join(" ")}`];
+        const words = ["--image", IMAGES.debian, "--nodes", "3", ...places, ...kindsToTry(kinds)];
         const result = await gangway(["run", ...words, "--", "bash", "-c", HOPS], { engine });
         expect(result.stderr).toBe("");
-        expect(result.stdout.trimEnd().split(/\n(?=[\w-]+ \w+: )/)).toEqual(kinds.flatMap(expected));
+        const lines = result.stdout.trimEnd().split(/\n(?=[\w-]+ \w+: )/);
+        const wanted = kinds.flatMap(expected);
+        // What differs, before all of it.
+        expect(lines.filter((line) => !wanted.includes(line))).toEqual([]);
+        expect(lines).toEqual(wanted);
         expect(result.code).toBe(0);
       });
     },

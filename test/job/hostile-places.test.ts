@@ -63,7 +63,7 @@ describe("an image", () => {
 /** Pids of this host's ssh clients that go to a job. */
 async function sshProcessesOf(job: string): Promise<string[]> {
   const { stdout } = await execute("ps", ["-eo", "pid=,args="]);
-  const lines = stdout.split("\n").filter((line) => /^ *\d+ \S*ssh -F /.test(line) && line.includes(`.${job}.job`));
+  const lines = stdout.split("\n").filter((line) => /^ *\d+ \S*ssh -.* -F /.test(line) && line.includes(`.${job}.job`));
   return lines.map((line) => line.trim().split(" ", 1)[0] ?? "");
 }
 

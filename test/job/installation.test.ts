@@ -1,7 +1,8 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { gangway, inDirectory, OTHER, ROOTLESS, UDI_IMAGE, USER } from "./harness.ts";
+import { gangway, INSTALL, inDirectory, OTHER, ROOTLESS, UDI_IMAGE, USER } from "./harness.ts";
 import { execute, output } from "./launch.ts";
 
 describe("doctor", () => {
@@ -111,5 +112,26 @@ describe("help", () => {
       expect(stdout).toMatch(new RegExp(`^Usage: gangway ${command}`));
       expect(stdout.split("\n").length).toBeGreaterThan(5);
     }
+  });
+});
+
+describe("the program", () => {
+  const place = join(INSTALL, "lib/gangway/dist");
+  // In a process of its own: V8 takes what it compiled only under the same flags.
+  const taken = `const { readFileSync } = require("node:fs");
+    const [, file, cache] = process.argv;
+    const script = new (require("node:vm").Script)(readFileSync(file, "utf8"), { cachedData: readFileSync(cache) });
+    process.stdout.write(String(!script.cachedDataRejected));`;
+
+  test.each(["run", "node", "program"])("%s.cjs is not compiled anew at each start", (name) => {
+    const words = ["-e", taken, join(place, `${name}.cjs`), join(place, `${name}.cache`)];
+    expect(execFileSync(process.execPath, words, { encoding: "utf8", env: {} })).toBe("true");
+  });
+
+  test.each(["run", "node"])("gangway %s loads nothing of what reaches a job", (name) => {
+    const text = readFileSync(join(place, `${name}.cjs`), "utf8");
+    expect(text).toContain(`src/cli/${name}.ts`);
+    for (const other of ["src/session/", "src/cli/shell.ts", "src/cli/completion.ts"])
+      expect(text).not.toContain(other);
   });
 });

@@ -9,9 +9,7 @@ import { CLIENTS, directoryOf, enter, installed, saying, withJob } from "./reach
  */
 
 async function plain(host: string): Promise<{ code: number; stderr: string }[]> {
-  const results = [];
-  for (const ssh of CLIENTS) results.push(await run([ssh, "-o", "ConnectTimeout=3", host, "true"]));
-  return results;
+  return await Promise.all(CLIENTS.map((ssh) => run([ssh, "-o", "ConnectTimeout=3", host, "true"])));
 }
 
 test("no such job", async () => {
@@ -110,19 +108,22 @@ test("a node that does not answer", async () => {
     expect(pid).toBeGreaterThan(1);
     process.kill(pid, "SIGSTOP");
     try {
-      const result = await enter(["-o", "ConnectTimeout=2", "reach-frozen", "true"]);
+      const [result, doctor, plainly] = await installed(() =>
+        Promise.all([
+          enter(["-o", "ConnectTimeout=2", "reach-frozen", "true"]),
+          gangway(["doctor", "reach-frozen"]),
+          plain("reach-frozen.job"),
+        ]),
+      );
       expect(result).toMatchObject({
         code: 76,
         stderr: saying(/node1 of job reach-frozen cannot be reached: no answer/),
       });
-      const doctor = await gangway(["doctor", "reach-frozen"]);
       expect(doctor).toMatchObject({ code: 76, stdout: saying(/fault +way socket +node1: no answer/) });
-      await installed(async () => {
-        for (const { code, stderr } of await plain("reach-frozen.job")) {
-          expect(code).toBe(255);
-          expect(stderr).toMatch(/timed out/);
-        }
-      });
+      for (const { code, stderr } of plainly) {
+        expect(code).toBe(255);
+        expect(stderr).toMatch(/timed out/);
+      }
     } finally {
       process.kill(pid, "SIGCONT");
     }

@@ -1,4 +1,5 @@
-import { rmSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { expect } from "vitest";
 import { GANGWAY, gangway, IMAGES, type RunOptions, type RunResult, run, UDI_IMAGE, USER } from "./harness.ts";
 
@@ -45,4 +46,10 @@ export function directoryOf(id: string): string {
 /** For toMatchObject: a text that has this in it. */
 export function saying(what: string | RegExp): unknown {
   return typeof what === "string" ? expect.stringContaining(what) : expect.stringMatching(what);
+}
+
+/** What sessions have in the run base while they last; notes of `gangway inject` stay longer. */
+export function sessionFiles(): string[] {
+  const names = readdirSync(join(USER.runtime, "gangway"));
+  return names.filter((name) => name.startsWith(".") && !name.startsWith(".injected-"));
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
+import { inPart } from "../whole.ts";
 import {
   DOCKER,
   gangway,
@@ -240,19 +241,22 @@ async function callFunction({ job }: Witness): Promise<void> {
 }
 
 describe.concurrent("a session is like the command", () => {
-  test.each(PLACES)("$engine.name, image $image, $user.name", async (place) => {
-    const witness = await startWitness(place);
-    const { job } = witness;
-    try {
-      checkCommand(witness, place);
-      for (const session of SESSIONS) await compare(witness, session);
-      await checkControlGroups(witness);
-      if (place.image === "debian" || place.image === "foreign") await callFunction(witness);
-      await exchangeFiles(witness);
-    } finally {
-      expect(await job.end()).toBe(0);
-    }
-    expect(job.stdout.endsWith("ready\nof a session, of sftp")).toBe(true);
-    expect(job.stderr).toBe("");
-  });
+  test.each(inPart(PLACES, ({ engine, image }) => engine !== PODMAN || image === "foreign"))(
+    "$engine.name, image $image, $user.name",
+    async (place) => {
+      const witness = await startWitness(place);
+      const { job } = witness;
+      try {
+        checkCommand(witness, place);
+        for (const session of SESSIONS) await compare(witness, session);
+        await checkControlGroups(witness);
+        if (place.image === "debian" || place.image === "foreign") await callFunction(witness);
+        await exchangeFiles(witness);
+      } finally {
+        expect(await job.end()).toBe(0);
+      }
+      expect(job.stdout.endsWith("ready\nof a session, of sftp")).toBe(true);
+      expect(job.stderr).toBe("");
+    },
+  );
 });

@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { eventually, gangway, IMAGES, inDirectory, start, USER } from "./harness.ts";
-import { directoryOf, enter, saying, withJob } from "./reach.ts";
+import { directoryOf, enter, saying, sessionFiles, withJob } from "./reach.ts";
 
 /*
  * gangway ssh: ssh's words, options and exit status, into the job's container.
@@ -22,6 +22,15 @@ test("ssh's words, options and exit status", async () => {
     for (const name of ["reach-words.node2", "reach-words.1", "node2.reach-words", "node2.reach-words.job"]) {
       expect(await enter([name, "hostname"])).toMatchObject({ code: 0, stdout: "node2\n" });
     }
+    // A client that takes no -F: HTCondor's own template for one.
+    const fixed = "-F none -oStrictHostKeyChecking=yes -oGlobalKnownHostsFile=none";
+    const command = `ssh ${fixed} -oUser=%u -oIdentityFile=%i -oUserKnownHostsFile=%k -oProxyCommand=%x %h`;
+    const env = { GANGWAY_CLIENTS: `theirs=${command}` };
+    expect(await enter(["--ssh", "theirs -q", "reach-words.node2", "hostname; exit 4"], { env })).toMatchObject({
+      code: 4,
+      stdout: "node2\n",
+      stderr: "",
+    });
     expect(await enter(["-tt", "reach-words", "tty"])).toMatchObject({
       stdout: saying(/^\/dev\/pts\//),
     });
@@ -48,7 +57,7 @@ test("the user's own configuration is read where -F names it, behind the job's",
         code: 0,
         stdout: `yes\n${USER.name}\n`,
       });
-      expect(readdirSync(`${USER.runtime}/gangway`).filter((name) => name.startsWith("."))).toEqual([]);
+      expect(sessionFiles()).toEqual([]);
     }),
   );
 });

@@ -174,8 +174,8 @@ describe("where the job's sshd listens", () => {
     await withJob(["--no-sshd"], async (job) => {
       expect(tree(job.directory).filter((path) => path.endsWith("/ssh"))).toEqual([]);
       const result = await job.shell(["probe", "say", "in"]);
-      expect(result).toMatchObject({ code: 125, stdout: "" });
-      expect(result.stderr).toMatch(/^gangway: the job cannot be entered/);
+      expect(result).toMatchObject({ code: 76, stdout: "" });
+      expect(result.stderr).toMatch(/^gangway: job .* takes no sessions: it was started without an sshd/);
     });
   });
 });

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { launch } from "./command.ts";
-import { ENGINES, GANGWAY, IMAGES, run, start } from "./harness.ts";
+import { DIFFERENT_ENGINES, GANGWAY, IMAGES, run, start } from "./harness.ts";
 import { HeldJob } from "./held.ts";
 
 const MIB = 2 ** 20;
@@ -13,7 +13,7 @@ function sum(data: Buffer): string {
 describe("streams", () => {
   const data = randomBytes(64 * MIB);
 
-  it.each(ENGINES)("64 MiB each way through the launcher: $name", async (engine) => {
+  it.each(DIFFERENT_ENGINES)("64 MiB each way through the launcher: $name", async (engine) => {
     const both = await launch(["probe", "cat"], { engine, input: data });
     expect(both).toMatchObject({ code: 0, stderr: "" });
     expect(sum(both.bytes)).toBe(sum(data));
@@ -67,7 +67,7 @@ describe("streams", () => {
     expect(await launch(command, { input })).toMatchObject({ code: 0, stdout, stderr: "" });
   });
 
-  it.each(ENGINES)("stdin that the command ends early: $name", async (engine) => {
+  it.each(DIFFERENT_ENGINES)("stdin that the command ends early: $name", async (engine) => {
     const input = data.subarray(0, 9 * MIB);
     const one = await launch(["head", "-c", "1"], { engine, input });
     expect(one).toMatchObject({ code: 0, stderr: "" });
@@ -75,10 +75,17 @@ describe("streams", () => {
     expect(await launch(["probe", "early", "5"], { engine, input })).toMatchObject({ code: 0, stdout: "5\nlate\n" });
   });
 
-  it.each(ENGINES)("/dev/null and a closed stdin are an empty one: $name", async (engine) => {
+  it.each(DIFFERENT_ENGINES)("/dev/null and a closed stdin are an empty one: $name", async (engine) => {
     const script = '"$@" </dev/null; "$@" <&-';
     const words = ["bash", "-c", script, "launch", GANGWAY, "run", "--image", IMAGES.bare, "--", "wc", "-l"];
     expect(await run(words, { engine })).toMatchObject({ code: 0, stdout: "0\n0\n", stderr: "" });
+  });
+
+  it("a file as stdin is read from where others have left off", async () => {
+    const script =
+      'cd "$(mktemp -d)"; { echo first; head -c 3000000 /dev/zero; } >file; { read -r _; "$@"; } <file; rm -r "$PWD"';
+    const words = ["bash", "-c", script, "launch", GANGWAY, "run", "--image", IMAGES.bare, "--", "wc", "-c"];
+    expect(await run(words)).toMatchObject({ code: 0, stdout: "3000000\n", stderr: "" });
   });
 
   it("--no-stdin leaves what is there to others", async () => {
@@ -87,7 +94,7 @@ describe("streams", () => {
     expect(await run(words, { input: "theirs\n" })).toMatchObject({ code: 0, stdout: "0\ntheirs\n", stderr: "" });
   });
 
-  it.each(ENGINES)("stdout and stderr stay apart: $name", async (engine) => {
+  it.each(DIFFERENT_ENGINES)("stdout and stderr stay apart: $name", async (engine) => {
     expect(await launch(["probe", "both"], { engine })).toMatchObject({ code: 0, stdout: "out\n", stderr: "err\n" });
   });
 
@@ -106,7 +113,7 @@ describe("streams", () => {
     expect(sum(Buffer.concat(chunks))).toBe(stdout);
   });
 
-  it.each(ENGINES)("a reader who leaves ends the command by SIGPIPE: $name", async (engine) => {
+  it.each(DIFFERENT_ENGINES)("a reader who leaves ends the command by SIGPIPE: $name", async (engine) => {
     const script = '"$@" | head -n 1; echo "$PIPESTATUS"';
     const words = ["bash", "-c", script, "launch", GANGWAY, "run", "--image", IMAGES.bare, "--", "yes"];
     expect(await run(words, { engine })).toMatchObject({ code: 0, stdout: "y\n141\n", stderr: "" });

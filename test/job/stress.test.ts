@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { WHOLE } from "../whole.ts";
 import { DOCKER, gangway, IMAGES } from "./harness.ts";
 import { Traces } from "./traces.ts";
 
-const LAUNCHES = 50;
+const LAUNCHES = WHOLE ? 100 : 16;
 const AT_ONCE = 4;
 
 let traces: Traces;

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ENGINES, GANGWAY, IMAGES } from "./harness.ts";
+import { DIFFERENT_ENGINES, GANGWAY, IMAGES } from "./harness.ts";
 import { HeldJob } from "./held.ts";
 import { INTERACTIVE_SHELL, onTerminal } from "./terminal.ts";
 
 describe("on a terminal", () => {
   const RUN = [GANGWAY, "run", "--image", IMAGES.bare] as const;
 
-  it.each(ENGINES)("the command has it, in its size, and hears of another: $name", async (engine) => {
+  it.each(DIFFERENT_ENGINES)("the command has it, in its size, and hears of another: $name", async (engine) => {
     const result = await onTerminal(
       [...RUN, "--", "sh", "-c", "probe tty; exec probe winch"],
       [
@@ -22,7 +22,7 @@ describe("on a terminal", () => {
     expect(result.output).toMatch(/foreground/);
   });
 
-  it.each(ENGINES)("^C interrupts: $name", async (engine) => {
+  it.each(DIFFERENT_ENGINES)("^C interrupts: $name", async (engine) => {
     const result = await onTerminal(
       [...RUN, "--", "sh", "-c", "echo go; sleep 60"],
       [{ expect: "go" }, { send: "\u0003" }],
@@ -33,7 +33,7 @@ describe("on a terminal", () => {
     expect(result).toMatchObject({ code: 130 });
   });
 
-  it.each(ENGINES)("what is printed arrives as it is: no CR is put in: $name", async (engine) => {
+  it.each(DIFFERENT_ENGINES)("what is printed arrives as it is: no CR is put in: $name", async (engine) => {
     const script = "stty -opost; printf 'left\\n  right'; exit 3";
     const result = await onTerminal([...RUN, "--", "sh", "-c", script], [], { engine });
     expect(result).toEqual({ code: 3, output: "left\n  right" });

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { eventually, INSTALL, type RigEngine, USER } from "./harness.ts";
@@ -15,6 +15,9 @@ function lines(text: string): string[] {
   return text.split("\n").filter((line) => line !== "");
 }
 
+/** Names of what belongs to the HTCondor pool and its jobs, whose tests run beside on the same engine. */
+export const OF_THE_POOL = /gangway-\d+-\d+\.\d+|gangway-test\S*-condor\b/;
+
 /** What the engine itself has: `container NAME`, `volume NAME`, `network NAME`. */
 async function inEngine(engine: RigEngine): Promise<string[]> {
   const ask = async (kind: string, ...words: string[]) =>
@@ -24,7 +27,7 @@ async function inEngine(engine: RigEngine): Promise<string[]> {
     ask("volume", "volume", "ls", "-q"),
     ask("network", "network", "ls", "--format", "{{.Name}}"),
   ]);
-  return found.flat();
+  return found.flat().filter((trace) => !OF_THE_POOL.test(trace));
 }
 
 /** All run directories of the test users lie below it, on a file system that nothing else is on. */
@@ -70,12 +73,38 @@ function allProcesses(): Map<string, string> {
   );
 }
 
+function namespaceOf(pid: string, kind: "net" | "mnt"): string {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${kind}`);
+  } catch {
+    // It has ended meanwhile.
+    return "";
+  }
+}
+
+/** Of the cluster's hosts, whose tests run beside: each is held by a process with this variable (cluster.sh). */
+function namespacesOfHosts(): Set<string> {
+  const holders = readdirSync("/proc").filter(
+    (pid) => /^\d+$/.test(pid) && readProcess(pid, "environ").includes("GANGWAY_CLUSTER_HOST="),
+  );
+  return new Set(holders.map((pid) => namespaceOf(pid, "net")));
+}
+
 /** Launchers, watchdogs, inits with all they started, ssh clients, and the engines' own helpers of containers. */
-function processes(containers: ReadonlySet<string>, before: ReadonlySet<string>): string[] {
+function processes(
+  containers: ReadonlySet<string>,
+  before: ReadonlySet<string>,
+  others: ReadonlySet<string>,
+  machines: ReadonlySet<string>,
+): string[] {
+  const hosts = namespacesOfHosts();
   return [...allProcesses()]
     .filter(([, identity]) => !before.has(identity))
+    .filter(([pid]) => !hosts.has(namespaceOf(pid, "net")) && !machines.has(namespaceOf(pid, "mnt")))
+    .filter(([pid]) => ![...others].some((part) => readProcess(pid, "cgroup").includes(part)))
     .flatMap(([pid]) => {
       const command = readProcess(pid, "cmdline").replaceAll("\0", " ");
+      if (/-condor |\/(?:condor|cluster)\.sh /.test(command)) return [];
       const ours =
         command.includes(`${INSTALL}/`) ||
         command.includes(`${RUN_TIME}/${USER.name}/gangway/`) ||
@@ -113,6 +142,10 @@ export class Traces {
   readonly #before: ReadonlySet<string>;
   /** Ids of all containers that were made meanwhile, also for a moment. */
   readonly #made = new Set<string>();
+  /** Cgroups of the pool: by their own name, and by the ids of its containers. */
+  readonly #ofThePool = new Set(["/htcondor/"]);
+  /** Mount namespaces of its machines: a user who has logged in there is in no cgroup of theirs. */
+  readonly #machines = new Set<string>();
   readonly #processes = new Set(allProcesses().values());
   #events: ChildProcess | undefined;
 
@@ -123,6 +156,13 @@ export class Traces {
 
   static async watch(engine: RigEngine): Promise<Traces> {
     const traces = new Traces(engine, [...(await inEngine(engine)), ...runDirectories()]);
+    for (const container of lines(await docker(engine, "ps", "--no-trunc", "--format", "{{.ID}} {{.Names}}"))) {
+      const [id = "", name = ""] = container.split(" ");
+      if (OF_THE_POOL.test(container)) traces.#ofThePool.add(id);
+      if (/-condor\b/.test(name)) {
+        traces.#machines.add(namespaceOf(await docker(engine, "inspect", "-f", "{{.State.Pid}}", id), "mnt"));
+      }
+    }
     traces.listen();
     return traces;
   }
@@ -131,16 +171,22 @@ export class Traces {
   listen(): void {
     this.#events?.kill("SIGKILL");
     const filters = ["--filter", "type=container", "--filter", "event=create"];
-    const events = spawn("docker", ["-H", this.#engine.endpoint, "events", ...filters, "--format", "{{.ID}}"], {
+    const format = "{{.ID}} {{.Actor.Attributes.name}}";
+    const events = spawn("docker", ["-H", this.#engine.endpoint, "events", ...filters, "--format", format], {
       stdio: ["ignore", "pipe", "ignore"],
     });
     let text = "";
     events.stdout.on("data", (chunk: Buffer) => {
-      const ids = (text + chunk.toString()).split("\n");
-      text = ids.pop() ?? "";
+      const made = (text + chunk.toString()).split("\n");
+      text = made.pop() ?? "";
       // Podman tells of what was before, too.
       const known = [...this.#before].join("\n");
-      for (const id of ids) if (/^[0-9a-f]{64}$/.test(id) && !known.includes(id)) this.#made.add(id);
+      for (const container of made) {
+        const [id = ""] = container.split(" ");
+        if (!/^[0-9a-f]{64}$/.test(id) || known.includes(id)) continue;
+        if (OF_THE_POOL.test(container)) this.#ofThePool.add(id);
+        else this.#made.add(id);
+      }
     });
     this.#events = events;
   }
@@ -154,7 +200,7 @@ export class Traces {
     const now = [
       ...(await inEngine(this.#engine)),
       ...runDirectories(),
-      ...processes(this.#made, this.#processes),
+      ...processes(this.#made, this.#processes, this.#ofThePool, this.#machines),
       ...cgroups(this.#made),
     ];
     return now.filter((trace) => !this.#before.has(trace));

@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { environmentOf, eventually, gangway, INSTALL, run, USER } from "./harness.ts";
-import { CLIENTS, enter, saying, withJob } from "./reach.ts";
+import { CLIENTS, enter, saying, sessionFiles, withJob } from "./reach.ts";
 
 /*
  * Through ssh to the host on which the job runs: here an sshd of the distribution's, run by the test user on a port of its own,
@@ -51,7 +51,7 @@ test("gangway ssh --via: a key for one session, and nothing of it stays", async 
     expect(await enter([...via, "--connect", "tcp", "reach-via", "hostname"])).toMatchObject({ stdout: "node1\n" });
     expect(await enter([...via, "reach-none"])).toMatchObject({ code: 68, stderr: saying('no job "reach-none"') });
     expect(await enter(["--via", "nowhere.invalid", "reach-via"])).toMatchObject({ code: 76 });
-    expect(readdirSync(`${USER.runtime}/gangway`).filter((name) => name.startsWith("."))).toEqual([]);
+    expect(sessionFiles()).toEqual([]);
   });
 });
 

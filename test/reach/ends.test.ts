@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, IMAGES } from "../job/harness.ts";
 import type { HeldJob } from "../job/held.ts";
+import { WHOLE } from "../whole.ts";
 import { Client, OURS, SOCKET, STOCK, settled, startJob, TCP } from "./client.ts";
 
 /** Signals whose default action ends a process, as sh names them where it does. */
@@ -79,7 +80,7 @@ describe.each([
 });
 
 describe("many sessions", () => {
-  const SESSIONS = 100;
+  const SESSIONS = WHOLE ? 100 : 50;
   let job: HeldJob;
   beforeAll(async () => {
     job = await startJob({ image: IMAGES.bare });

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, IMAGES, run } from "../job/harness.ts";
 import type { HeldJob } from "../job/held.ts";
+import { inPart } from "../whole.ts";
 import { CARRIERS, randomFile, sum, thereAndBack } from "./bulk.ts";
 import { Client, OURS, quoted, SOCKET, STOCK, settled, startJob, TCP } from "./client.ts";
 
@@ -20,15 +21,20 @@ describe.each([
   { way: TCP, programs: STOCK },
   { way: SOCKET, programs: OURS },
 ])(`${MEBIBYTES} MiB of random bytes by $way.name, $programs.name`, ({ way, programs }) => {
-  it.each(CARRIERS)("$name, there and back", async (carrier) => {
-    const client = new Client(job, way, programs);
-    expect(await thereAndBack(client, carrier, MEBIBYTES)).toEqual([]);
-    client.close();
-  });
+  const first = way === SOCKET && programs === STOCK;
+
+  it.each(inPart(CARRIERS, ({ name }) => first || ["scp", "rsync"].includes(name)))(
+    "$name, there and back",
+    async (carrier) => {
+      const client = new Client(job, way, programs);
+      expect(await thereAndBack(client, carrier, MEBIBYTES)).toEqual([]);
+      client.close();
+    },
+  );
 
   it("a reader that sleeps first, on either side, loses nothing", async () => {
     const client = new Client(job, way, programs);
-    randomFile(client.path("slow"), 16);
+    randomFile(client.path("slow"), 8);
     const ssh = client.argv([client.host()]).map(quoted).join(" ");
     const script = `${ssh} 'sleep 1; cat' <slow | { sleep 2; sha256sum; }`;
     const result = await run(["/bin/bash", "-o", "pipefail", "-c", script], { cwd: client.directory });

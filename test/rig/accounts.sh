@@ -46,6 +46,7 @@ make_accounts() {
   make_user "$MANY_USER" "Gangway tests, many groups"
   in_group "$TEST_USER" "$ENGINE_GROUP" || usermod -aG "$ENGINE_GROUP" "$TEST_USER"
   give_subids "$TEST_USER"
+  give_subids "$OTHER_USER"
 
   # The engines' group is one of the sixty.
   names=$ENGINE_GROUP

@@ -2,23 +2,31 @@
 # cluster.sh - a small cluster on one machine: a controller and three compute hosts, with Slurm and an engine each,
 # and somebody's laptop.
 #
-#   cluster.sh up                  start what is not running
+#   cluster.sh up [podman]         start what is not running; with podman: each user's own rootless Podman, too
+#                                  with GANGWAY_CLUSTER_LIMITS=none Slurm tracks jobs by their processes and limits
+#                                  nothing, else by cgroups, with cpus, memory and devices limited
 #   cluster.sh down                stop all; nothing stays but images on disk and the accounts
 #   cluster.sh status              one line a host
 #   cluster.sh on HOST COMMAND…    run a command on a host, as root (laptop, ctl, n1, n2, n3)
 #   cluster.sh as USER HOST COMMAND…    the same as a user who has logged in there
-#   cluster.sh engine HOST         the path of its engine's socket, as it can be used from outside
+#   cluster.sh engine HOST [USER]  the path of its engine's socket, as it can be used from outside; of that user's Podman
 #   cluster.sh env                 shell variables for tests
 #   cluster.sh purge               down, and remove the disk state too
 #
 # A host is a network, UTS and mount namespace: its own name, address, /run, /tmp, /dev/shm, Docker engine and
-# slurmd, and the distribution's sshd. Homes and programs are shared, as on most clusters; each host knows the others'
+# slurmd, and the distribution's sshd. Homes (of their own) and programs are shared, as on most clusters; each host knows the others'
 # host keys. Who may log in by ssh is in $GANGWAY_CLUSTER_PLACE/ssh/keys/USER. On the laptop the homes are empty and its
 # own, in memory, and nothing runs. A bridge joins them all. Needs root.
 set -eu
+# Tests call this thousands of times: what every call does starts no process that it can do without.
+HERE=${0%/*}
+[ "${HERE#/}" != "$HERE" ] || HERE=$(cd "$HERE" && pwd)
 # shellcheck source=test/rig/rig.sh
-. "$(dirname "$0")/rig.sh"
-HERE=$(cd "$(dirname "$0")" && pwd)
+. "$HERE/rig.sh"
+# shellcheck source=test/rig/podman.sh
+. "$HERE/podman.sh"
+# shellcheck source=test/rig/cluster-podman.sh
+. "$HERE/cluster-podman.sh"
 HOSTS=(laptop ctl n1 n2 n3)
 COMPUTE=(n1 n2 n3)
 PLACE=$RIG/cluster
@@ -43,35 +51,62 @@ link_of() { # HOST
 
 # --- hosts -----------------------------------------------------------------------------------
 
-# The process that holds a host's namespaces; empty when the host is down.
-holder_of() { # HOST
-  local pid
-  pid=$(cat "$PLACE/$1.pid" 2>/dev/null) || return 0
+# Sets HOLDER: the process that holds a host's namespaces; empty when the host is down.
+find_holder() { # HOST
+  local variable
+  HOLDER=
+  [ -e "$PLACE/$1.pid" ] && read -r HOLDER <"$PLACE/$1.pid" && [ -r "/proc/$HOLDER/environ" ] || { HOLDER=; return 0; }
   # A number that was given to another process since is no host of ours.
-  if grep -qszxF "GANGWAY_CLUSTER_HOST=$PLACE/$1" "/proc/$pid/environ"; then printf '%s\n' "$pid"; fi
+  while IFS= read -r -d '' variable; do
+    [ "$variable" != "GANGWAY_CLUSTER_HOST=$PLACE/$1" ] || return 0
+  done 2>/dev/null <"/proc/$HOLDER/environ" || :
+  HOLDER=
+}
+
+holder_of() { # HOST
+  find_holder "$1"
+  [ -z "$HOLDER" ] || printf '%s\n' "$HOLDER"
 }
 
 on() { # HOST COMMAND…
-  local pid
-  pid=$(holder_of "$1")
-  [ -n "$pid" ] || die "host $1 is down"
+  find_holder "$1"
+  [ -n "$HOLDER" ] || die "host $1 is down"
   shift
-  nsenter -t "$pid" -n -u -m -w/ -- env -u GANGWAY_CLUSTER_HOST "$@"
+  nsenter -t "$HOLDER" -n -u -m -w/ -- env -u GANGWAY_CLUSTER_HOST "$@"
 }
 
 as() { # USER HOST COMMAND…
-  local user=$1 host=$2 home pid
+  local user=$1 host=$2 uid gid home account
   shift 2
-  home=$(getent passwd "$user" | cut -d: -f6)
-  pid=$(holder_of "$host")
-  [ -n "$pid" ] || die "host $host is down"
-  nsenter -t "$pid" -n -u -m -w/ -- setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups --inh-caps=-all \
+  account=$(getent passwd "$user") || die "unknown user $user"
+  IFS=: read -r _ _ uid gid _ home _ <<<"$account"
+  find_holder "$host"
+  [ -n "$HOLDER" ] || die "host $host is down"
+  nsenter -t "$HOLDER" -n -u -m -w/ -- setpriv --reuid "$uid" --regid "$gid" --init-groups --inh-caps=-all \
     env -C "$home" -i PATH="$RIG/install/bin:/usr/local/bin:/usr/bin:/bin" HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
-    TERM="${TERM:-dumb}" XDG_RUNTIME_DIR="/run/user/$(id -u "$user")" "$@"
+    TERM="${TERM:-dumb}" XDG_RUNTIME_DIR="/run/user/$uid" "$@"
+}
+
+# What a host's Slurm takes for the roots of the hierarchies (cgroup v1): every slurmd of this machine would else use the
+# same directories. Prints the hierarchies.
+cgroups_of() { # HOST
+  local root
+  case " ${COMPUTE[*]} " in *" $1 "*) ;; *) return 0 ;; esac
+  for root in freezer cpuset memory devices cpuacct; do
+    root=/sys/fs/cgroup/$root
+    [ -e "$root/tasks" ] || continue
+    mkdir -p "$root/$MARK-$1"
+    # A new one has none, and takes no process.
+    if [ -e "$root/cpuset.cpus" ]; then
+      cat "$root/cpuset.cpus" >"$root/$MARK-$1/cpuset.cpus"
+      cat "$root/cpuset.mems" >"$root/$MARK-$1/cpuset.mems"
+    fi
+    printf '%s ' "$root"
+  done
 }
 
 host_up() { # HOST
-  local host=$1 address pid user tick
+  local host=$1 address pid user home tick
   [ -z "$(holder_of "$host")" ] || return 0
   address=$(address_of "$host")
   mkdir -p "$PLACE/$host"
@@ -79,11 +114,17 @@ host_up() { # HOST
   setsid --fork env -i PATH="$PATH" GANGWAY_CLUSTER_HOST="$PLACE/$host" \
     unshare --net --uts --mount --propagation private -- \
     sh -c 'echo $$ >"$1.pid.new"; hostname "$2"
+      mkdir -p "$6" "$1/run"; mount --rbind "$6" "$1/run"
       for place in /run /tmp /dev/shm; do mount -t tmpfs -o mode=1777 gangway-test "$place"; done
-      chmod 755 /run; mkdir -p /run/munge /run/lock
+      mkdir /run/sysfs; mount -t sysfs gangway-test /run/sysfs
+      for place in devices/virtual/net class/net; do mount --bind "/run/sysfs/$place" "/sys/$place"; done
+      umount -l /run/sysfs; rmdir /run/sysfs
+      chmod 755 /run; mkdir -p "$6"; mount --move "$1/run" "$6"
+      mkdir -p /run/munge /run/lock
       mount --bind "$3/hosts" /etc/hosts; mount --bind "$3/slurm" /etc/slurm; mount --bind "$3/munge" /run/munge
       mount --bind "$3/ssh" /etc/ssh; mkdir -p /run/sshd
-      mv "$1.pid.new" "$1.pid"; exec sleep infinity' sh "$PLACE/$host" "$host" "$PLACE" \
+      for place in $4; do mkdir -p "/run/cgroup/${place##*/}"; mount --bind "$place/$5-$2" "/run/cgroup/${place##*/}"; done
+      mv "$1.pid.new" "$1.pid"; exec sleep infinity' sh "$PLACE/$host" "$host" "$PLACE" "$(cgroups_of "$host")" "$MARK" "$RUN" \
     </dev/null >"$PLACE/log/$host.log" 2>&1 9>&-
   for ((tick = 0; tick < 100; tick++)); do
     pid=$(holder_of "$host")
@@ -96,8 +137,12 @@ host_up() { # HOST
   on "$host" sh -c "ip link set lo up && ip addr add $address/24 dev eth0 && ip link set eth0 up && ip route add default via $NET.192.1"
   for user in "$TEST_USER" "$OTHER_USER"; do
     on "$host" install -d -m 0700 -o "$user" -g "$(id -g "$user")" "/run/user/$(id -u "$user")"
-    [ "$host" != laptop ] || on "$host" sh -c \
-      "h=\$(getent passwd $user | cut -d: -f6) && mount -t tmpfs -o mode=0700,uid=$(id -u "$user"),gid=$(id -g "$user") laptop \"\$h\""
+    home=$(getent passwd "$user" | cut -d: -f6)
+    if [ "$host" = laptop ]; then
+      on "$host" mount -t tmpfs -o "mode=0700,uid=$(id -u "$user"),gid=$(id -g "$user")" laptop "$home"
+    else
+      on "$host" mount --bind "$PLACE/home/$user" "$home"
+    fi
   done
 }
 
@@ -128,10 +173,32 @@ write_config() {
   mkdir -p "$PLACE/slurm" "$PLACE/munge" "$PLACE/log" "$PLACE/spool" "$PLACE/state"
   chmod 0755 "$PLACE" "$PLACE/munge" "$PLACE/slurm"
   chmod 0711 "$RIG"
+  local user
+  # Not the machine's own: other tests use those at the same time.
+  for user in "$TEST_USER" "$OTHER_USER"; do install -d -m 0755 -o "$user" -g "$(id -g "$user")" "$PLACE/home/$user"; done
   {
     echo "127.0.0.1 localhost"
     for host in "${HOSTS[@]}"; do echo "$(address_of "$host") $host $host.gangway.test"; done
   } >"$PLACE/hosts"
+  # Contain keeps the job's cgroups for as long as it runs, as sites with cgroups have it (docs/administrator.md, "Left-over cgroups").
+  local track=cgroup tasks=cgroup prolog=Contain
+  [ "${GANGWAY_CLUSTER_LIMITS:-}" != none ] || track=linuxproc tasks=none prolog=Alloc
+  cat >"$PLACE/slurm/cgroup.conf" <<END
+CgroupPlugin=cgroup/v1
+CgroupMountpoint=/run/cgroup
+ConstrainCores=yes
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=no
+ConstrainDevices=yes
+END
+  # What a site would have in its epilog; whoever tests more of it puts it beside.
+  mkdir -p "$PLACE/slurm/epilog.d"
+  cat >"$PLACE/slurm/epilog.d/cgroups" <<END
+#!/bin/sh
+GANGWAY_CGROUPS="/sys/fs/cgroup/*/$MARK-\$SLURMD_NODENAME" exec /etc/slurm/epilog-cgroups
+END
+  cp "$HERE/../../examples/slurm/epilog-cgroups" "$PLACE/slurm/"
+  chmod 0755 "$PLACE/slurm/epilog.d/cgroups" "$PLACE/slurm/epilog-cgroups"
   cat >"$PLACE/slurm/slurm.conf" <<END
 ClusterName=gangwaytest
 SlurmctldHost=ctl($(address_of ctl))
@@ -144,8 +211,8 @@ SlurmctldPidFile=/run/slurmctld.pid
 SlurmdPidFile=/run/slurmd.pid
 SlurmctldLogFile=$PLACE/log/slurmctld.log
 SlurmdLogFile=$PLACE/log/slurmd-%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+ProctrackType=proctrack/$track
+TaskPlugin=task/$tasks
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
@@ -153,8 +220,10 @@ SchedulerParameters=sched_interval=1
 JobAcctGatherType=jobacct_gather/linux
 MpiDefault=none
 ReturnToService=2
-KillWait=5
+KillWait=10
 DefMemPerCPU=300
+PrologFlags=$prolog
+Epilog=/etc/slurm/epilog.d/*
 NodeName=n[1-3] CPUs=4 RealMemory=4000
 PartitionName=main Nodes=n[1-3] Default=YES MaxTime=INFINITE OverSubscribe=YES
 END
@@ -183,8 +252,10 @@ END
 }
 
 # It lies where only the host sees it; from outside it is reached by the host's view of the file system.
-engine_socket() { # HOST
-  printf '/proc/%s/root/run/docker.sock\n' "$(holder_of "$1")"
+engine_socket() { # HOST [USER]
+  local socket=/run/docker.sock
+  [ -z "${2:-}" ] || socket=$(podman_socket "$2")
+  printf '/proc/%s/root%s\n' "$(holder_of "$1")" "$socket"
 }
 
 sshd_up() {
@@ -230,8 +301,9 @@ bridge_up() {
   iptables -w 10 -C "${rule[@]}" 2>/dev/null || iptables -w 10 -I "${rule[@]}"
 }
 
-up() {
+up() { # [podman]
   local host
+  [ "${1:-podman}" = podman ] || die "unknown option $1 (there is: podman)"
   need dockerd docker.io
   need slurmctld slurmctld
   need slurmd slurmd
@@ -245,6 +317,7 @@ up() {
   for host in "${COMPUTE[@]}"; do engine_up "$host"; done
   slurm_up
   sshd_up
+  [ -z "${1:-}" ] || podmans_up
   for host in "${COMPUTE[@]}"; do await "the engine of $host" engine_answers "$host"; done
   await Slurm nodes_idle
   say "three hosts are up: $(on ctl sinfo -h -o '%N %t')"
@@ -305,7 +378,7 @@ down() {
     iptables -w 10 -D ${rule#-A } || :
   done
   ip link delete dev "$BRIDGE" 2>/dev/null || :
-  rm -rf "$PLACE/spool" "$PLACE/state" "$PLACE/log" "$PLACE/munge" "$PLACE/slurm" "$PLACE/ssh" "$PLACE/hosts"
+  rm -rf "$PLACE/spool" "$PLACE/state" "$PLACE/log" "$PLACE/munge" "$PLACE/slurm" "$PLACE/ssh" "$PLACE/home" "$PLACE/hosts"
 }
 
 status() {
@@ -328,7 +401,7 @@ print_env() {
   for host in "${HOSTS[@]}"; do printf "export GANGWAY_CLUSTER_%s='%s'\n" "${host^^}" "$(address_of "$host")"; done
 }
 
-usage() { sed -n '5,12s/^#   //p' "$0"; }
+usage() { sed -n '5,14s/^#   //p' "$0"; }
 
 locked() {
   need_root "$@"
@@ -341,7 +414,7 @@ locked() {
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
-  up) locked up ;;
+  up) locked up "$@" ;;
   down) locked down ;;
   purge) locked down && rm -rf "$PLACE" ;;
   on) on "$@" ;;

@@ -17,6 +17,8 @@
 set -eu
 # shellcheck source=test/rig/rig.sh
 . "$(dirname "$0")/rig.sh"
+# shellcheck source=test/rig/podman.sh
+. "$(dirname "$0")/podman.sh"
 HERE=$(cd "$(dirname "$0")" && pwd)
 ENGINES=(docker podman rootless)
 LOG=$RIG/log
@@ -229,18 +231,6 @@ prepare() {
   done
 }
 
-# Podman's defaults (nofile 1048576, nproc 4194304) cannot be set where CAP_SYS_RESOURCE is missing:
-# what this machine can give is what a process of ours already has. Podman lowers its own nproc to
-# the kernel's highest pid, so a container can have no more than that either.
-ulimits() {
-  local nofile nproc pid_max
-  nofile=$(ulimit -Hn) nproc=$(ulimit -Hu)
-  [ "$nofile" != unlimited ] || nofile=1048576
-  read -r pid_max </proc/sys/kernel/pid_max
-  if [ "$nproc" = unlimited ] || [ "$nproc" -gt "$pid_max" ]; then nproc=$pid_max; fi
-  printf '[ "nofile=%s:%s", "nproc=%s:%s" ]' "$nofile" "$nofile" "$nproc" "$nproc"
-}
-
 answers() { # ENGINE
   local socket
   socket=$(socket_of "$1")
@@ -363,37 +353,6 @@ docker_clean() {
 }
 
 # --- Podman as root --------------------------------------------------------------------------
-
-# Of storage.conf a rootless Podman heeds neither graphroot nor runroot: the former has another name
-# there, the latter is always below XDG_RUNTIME_DIR.
-podman_config() { # DIR GRAPHROOT NETNS NETWORK-SECTION
-  mkdir -p "$1"
-  cat >"$1/storage.conf" <<END
-[storage]
-driver = "overlay"
-graphroot = "$2"
-rootless_storage_path = "$2"
-runroot = "$1/runroot"
-END
-  cat >"$1/containers.conf" <<END
-[containers]
-default_ulimits = $(ulimits)
-log_driver = "k8s-file"
-netns = "$3"
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-tmp_dir = "$1/libpod"
-lock_type = "file"
-[network]
-$4
-END
-  # Images are loaded, never pulled under a short name; where a test wants to pull, this is Docker Hub.
-  printf 'unqualified-search-registries = ["docker.io"]\n' >"$1/registries.conf"
-  chmod 0755 "$1"
-  chmod 0644 "$1"/*.conf
-}
 
 # Podman itself, not its service, at most a minute.
 podman_root() { # COMMAND…

@@ -39,7 +39,7 @@ say() { printf '%s: %s\n' "$PROGRAM" "$*"; }
 die() { printf '%s: %s\n' "$PROGRAM" "$*" >&2; exit 1; }
 
 need_root() {
-  [ "$(id -u)" = 0 ] || die "must be run as root (it makes accounts, bridges and engines); try: sudo $0 $*"
+  [ "$EUID" = 0 ] || die "must be run as root (it makes accounts, bridges and engines); try: sudo $0 $*"
 }
 
 # need PROGRAM PACKAGE: a clear word instead of "command not found" in the middle of things

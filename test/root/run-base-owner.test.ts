@@ -46,4 +46,17 @@ describe("a run base", () => {
     open([other], { user: nobody });
     expect(lstatSync(other)).toMatchObject({ uid: 65534, gid: 65534 });
   });
+
+  it("is not below what a third user could put something else in the place of", () => {
+    const theirs = join(memory, "theirs");
+    mkdirSync(theirs);
+    mkdirSync(join(theirs, "mine"), { mode: 0o700 });
+    for (const mode of [0o755, 0o1777]) {
+      chmodSync(theirs, mode);
+      chownSync(theirs, 65534, 65534);
+      for (const path of [join(theirs, "base"), join(theirs, "mine/base")]) {
+        expect(reasonAgainst(path)).toContain(`others can replace it, since ${theirs} belongs to uid 65534`);
+      }
+    }
+  });
 });

@@ -3,6 +3,7 @@
  * answered by what it says and then `answered`:
  *
  *   arguments         how it was started
+ *   pid               which process it is
  *   status, stay      the witness of that name is run
  *   report TEXT       a datagram to init, from a process in the place of sshd's own
  *   child TEXT        the same from a child, which stays
@@ -197,7 +198,9 @@ static void flood(const char *arguments)
 
 static void answer(char *line, char **argv)
 {
-	if (strcmp(line, "arguments") == 0) {
+	if (strcmp(line, "pid") == 0) {
+		printf("pid %d\n", (int)getpid());
+	} else if (strcmp(line, "arguments") == 0) {
 		for (char **one = argv; *one; one++)
 			printf("argument %s\n", *one);
 		for (char **one = environ; *one; one++)

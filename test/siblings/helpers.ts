@@ -72,6 +72,7 @@ export function buildAll() {
     init: sibling("init", { SSHD_PATH: text(fakeSshd) }),
     initWithoutSshd: sibling("init", { SSHD_PATH: text("/nonexistent/sshd") }, "init-without-sshd"),
     connector: sibling("connector"),
+    hastyConnector: sibling("connector", { CONNECT_MS: "300" }, "connector-hasty"),
     watchdog: sibling("watchdog"),
     briskWatchdog: sibling("watchdog", { PAUSE_MS: "4" }, "watchdog-brisk"),
     hastyWatchdog: sibling("watchdog", { PAUSE_MS: "4", SILENCE_MS: "1500", NO_HELP_MS: "500" }, "watchdog-hasty"),
@@ -110,10 +111,36 @@ export function makeRunDir(): string {
 
 const running = new Set<Started>();
 
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+/** Processes with a path below one of these directories in their words. */
+export function startedIn(directories: readonly string[]): number[] {
+  const isOne = (words: string) => directories.some((directory) => words.includes(`${directory}/`));
+  return readdirSync("/proc")
+    .filter((name) => /^[0-9]+$/.test(name) && Number(name) !== process.pid)
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return isOne(readFileSync(`/proc/${pid}/cmdline`, "latin1")) && isAlive(pid);
+      } catch {
+        // It has ended meanwhile.
+        return false;
+      }
+    });
+}
+
 export async function cleanUp(): Promise<void> {
   for (const started of running) started.process.kill("SIGKILL");
   await Promise.all([...running].map((started) => started.ended));
   for (const launcher of Launcher.open) launcher.close();
+  // What left its session outlives its init here: no PID namespace takes it along.
+  for (const pid of startedIn(places)) kill(pid);
   for (const place of places.splice(0)) rmSync(place, { recursive: true, force: true });
 }
 

@@ -1,6 +1,6 @@
 // The control channel: every line of it, and what becomes of init when the launcher misbehaves or dies.
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -34,6 +34,39 @@ async function launch(args: string[], options: { rig?: string[]; before?: string
 }
 
 describe("the control channel", () => {
+  it("is closed by the launcher first, who may be saying something as the command ends", async () => {
+    const runDir = makeRunDir();
+    const server = createServer({ allowHalfOpen: true });
+    await new Promise<void>((done) => server.listen(join(runDir, "ctl"), done));
+    const connected = new Promise<Socket>((done) => server.once("connection", done));
+    const started = new Started(rig, [
+      "--pid",
+      "--",
+      init,
+      "--launcher",
+      "--run-dir",
+      runDir,
+      "--",
+      witness,
+      "exit",
+      "42",
+    ]);
+    const socket = await connected;
+    let text = "";
+    socket.on("data", (data) => {
+      text += data.toString("latin1");
+    });
+    const ended = new Promise((done) => socket.once("end", done));
+    socket.write("go\n");
+    await ended;
+    const failure = await new Promise<Error | null | undefined>((done) => socket.write("signal 15\n", done));
+    expect(failure ?? undefined).toBeUndefined();
+    expect(text).toMatch(/\nexit 42\n/);
+    socket.end();
+    expect(await started.ended).toBe(42);
+    server.close();
+  });
+
   it("says hello, up, started, exit, in this order", async () => {
     const { launcher, started } = await launch(["--", witness, "exit", "42"]);
     await launcher.hears(/^up /);
@@ -165,7 +198,15 @@ describe("the control channel", () => {
     launcher.close();
     expect(await started.ended).toBe(137);
     expect(processesWith(marker)).toEqual([]);
-    expect(readdirSync(runDir).sort()).toEqual(["agents", "context", "id_ed25519.pub", "report", "ssh", "sshd_config"]);
+    expect(readdirSync(runDir).sort()).toEqual([
+      "agents",
+      "context",
+      "id_ed25519.pub",
+      "report",
+      "ssh",
+      "sshd_config",
+      "x11",
+    ]);
   });
 
   it("ends with its launcher also before the start and while held back", async () => {

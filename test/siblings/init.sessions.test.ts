@@ -265,7 +265,16 @@ describe("what init writes down", () => {
     const text = Object.entries(env).map(([name, value]) => `${name}=${value}\0`);
     expect(written.toString().split("\0").sort()).toEqual(text.join("").split("\0").sort());
     expect(readFileSync(join(runDir, "context"), "utf8")).toBe(`cwd=${process.cwd()}\0umask=0022\0pid=${pid}\0`);
-    expect(readdirSync(runDir).sort()).toEqual(["agents", "context", "ctl", "environ", "report", "ssh", "sshd_config"]);
+    expect(readdirSync(runDir).sort()).toEqual([
+      "agents",
+      "context",
+      "ctl",
+      "environ",
+      "report",
+      "ssh",
+      "sshd_config",
+      "x11",
+    ]);
   });
 
   it("replaces what is there and follows no link", async () => {

@@ -119,6 +119,23 @@ describe("on a terminal", () => {
     expect(await started.ended).toBe(0);
   });
 
+  it("which is its launcher's, too, ^Z stops all of the shell's job, and `fg` brings all back", async () => {
+    const runDir = makeRunDir();
+    const launcher = await Launcher.listen(runDir);
+    const words = ["--launcher", "--shared-terminal", "--run-dir", runDir, "--no-listen"];
+    const command = ["sh", "-c", "echo ready; read line; echo got $line"];
+    const started = new Started(rig, ["--tty", "--shell", "--", init, ...words, "--", ...command]);
+    await launcher.hears(/^up 0/);
+    await launcher.say("go");
+    await started.says("ready");
+    type(started, SUSPEND);
+    await launcher.hears(/^stopped 20$/);
+    await started.says("shell: stopped, foreground job");
+    type(started, "text\n");
+    await started.says("got text");
+    expect(await started.ended).toBe(0);
+  });
+
   it("by hand under a shell, ^C ends the command, with its code", async () => {
     const started = new Started(rig, [
       "--tty",

@@ -200,6 +200,23 @@ describe("the shell", () => {
     expect(login.out).toBe("-sh\n");
   });
 
+  it("is the first of those that the client asks for that is there, and SHELL says so", async () => {
+    writeJob(["PATH=/usr/bin:/bin", "SHELL=/bin/cat"]);
+    const asking = (shells: string) =>
+      enter(["-c", "echo $0 $SHELL [$_CONDOR_SHELLS]"], { ...bySshd, _CONDOR_SHELLS: shells });
+    expect(await asking("/no/such,relative,/etc/passwd,/tmp,/bin/dash,/bin/sh")).toEqual({
+      code: 0,
+      out: "dash /bin/dash []\n",
+      err: "",
+    });
+    const none = await enter(["-c", "echo $0 [$_CONDOR_SHELLS]"], {
+      ...bySshd,
+      SHELL: "/bin/sh",
+      _CONDOR_SHELLS: ",/no,,",
+    });
+    expect(none).toEqual({ code: 0, out: "shell []\n", err: "" });
+  });
+
   it("ends as the shell ends", async () => {
     writeJob(["PATH=/usr/bin:/bin"]);
     expect((await enter(["-c", "exit 255"], { ...bySshd, SHELL: "/bin/sh" })).code).toBe(255);

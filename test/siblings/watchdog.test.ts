@@ -101,6 +101,14 @@ describe("the watchdog", () => {
     expect(docker.asked).toHaveLength(14);
   });
 
+  it("without a name removes the directory, and asks nobody", async () => {
+    const directory = jobDirectory();
+    const started = watch("/nonexistent/engine", directory, [], [], watchdog);
+    started.process.stdin?.end();
+    expect(await started.ended).toBe(0);
+    expect(existsSync(directory)).toBe(false);
+  });
+
   it("waits for as long as the pipe is open", async () => {
     const docker = await engine("one");
     const started = watch(docker.socket, jobDirectory(), ["one"]);

@@ -58,6 +58,8 @@ describe("unfoldHostlist", () => {
     ["n[]", "a number is missing", 3],
     ["n[1,,2]", "a number is missing", 5],
     ["n[1-]", '"1-" is neither a number nor a range', 3],
+    ["n[0-]", '"0-" is neither a number nor a range', 3],
+    ["n[1,00-]", '"00-" is neither a number nor a range', 5],
     ["n[-2]", '"-2" is neither a number nor a range', 3],
     ["n[1-2-3]", '"1-2-3" is neither a number nor a range', 3],
     ["n[a-b]", '"a-b" is neither a number nor a range', 3],

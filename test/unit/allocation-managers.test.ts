@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { globalJobId } from "../../src/allocation/htcondor.ts";
 import { allocationIn, complaint, nodesOf } from "./allocation-surroundings.ts";
 
 describe("an HTCondor job", () => {
@@ -24,6 +25,26 @@ describe("an HTCondor job", () => {
     expect(nodesOf(allocation)).toEqual(["n1.example.org/4"]);
   });
 
+  it.each([
+    ['"second@n1#32.0#1795274793"', "second@n1#32.0#1795274793"],
+    ['strcat("a","b")', undefined],
+    ['""', undefined],
+    ['"a"b"', undefined],
+  ])("is told from those of that number in other queues: GlobalJobId = %s", (written, expected) => {
+    const ad = `${ads["/scratch/.job.ad"]}GlobalJobId = ${written}\n`;
+    expect(globalJobId({ env, hostname: "n1", readFile: () => ad })).toBe(expected);
+  });
+
+  it("is told from its earlier runs: a job that was evicted, or held, begins again under the same id", () => {
+    const ad = (starts: string) => ({
+      ...ads,
+      "/scratch/.job.ad": `${ads["/scratch/.job.ad"]}NumJobStarts = ${starts}\n`,
+    });
+    expect(allocationIn("htcondor", env, ad("0")).job).toEqual({ id: "32.0", restarts: 0 });
+    expect(allocationIn("htcondor", env, ad("2")).job).toEqual({ id: "32.0", restarts: 2 });
+    expect(allocationIn("htcondor", env, ad("undefined")).job).toEqual({ id: "32.0", restarts: 0 });
+  });
+
   it("is on this machine where it has no machine ad", () => {
     const alone = { _CONDOR_JOB_AD: "/scratch/.job.ad" };
     expect(nodesOf(allocationIn("htcondor", alone, ads))).toEqual(["n1.example.org/4"]);
@@ -44,7 +65,7 @@ describe("an HTCondor job", () => {
     expect(read({ "/scratch/.job.ad": "ClusterId = 1\n" })).toContain('_CONDOR_JOB_AD: "/scratch/.job.ad" has no');
     expect(read({ "/scratch/.job.ad": "ClusterId = 1/2\nProcId = 0" })).toContain("has no ClusterId");
     expect(read({ "/scratch/.machine.ad": 'Machine = "a b"' })).toContain('"a b" cannot be the name of a node');
-    expect(read({}, { _CONDOR_JOB_AD: "/gone" })).toContain('_CONDOR_JOB_AD: "/gone": no such file');
+    expect(read({}, { _CONDOR_JOB_AD: "/gone" })).toContain('_CONDOR_JOB_AD: "/gone" cannot be read: no such file');
     expect(read({}, { _CONDOR_JOB_AD: ".job.ad" })).toContain("is not an absolute path");
     expect(read({}, { _CONDOR_NPROCS: "2" })).toContain("parallel universe");
   });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseCounts } from "../../src/allocation/slurm.ts";
+import { parseCounts } from "../../src/allocation/counts.ts";
 import { allocationIn, complaint, nodesOf } from "./allocation-surroundings.ts";
 
 const job = { SLURM_JOB_ID: "1234", SLURM_JOB_NODELIST: "n[1-3]", SLURM_TASKS_PER_NODE: "2(x2),1" };

@@ -205,6 +205,7 @@ describe("errors in files", () => {
     ["memory = inf", "memory: "],
     ["timeLimit = nan", "timeLimit: "],
     ["timeLimit = 0", "timeLimit: a limit of no time at all"],
+    ["nodeSilence = 1", "nodeSilence: 1s is too short"],
     ["upTimeout = '0s'", "upTimeout: a limit of no time at all"],
     ["volumes = '/a:/b'", "volumes: is a text"],
     ["volumes = ['/a:/b', 3]", "volumes[1]: is a number, not a text"],

@@ -114,8 +114,11 @@ describe("the run base", () => {
   });
 
   it("is not where others could replace it, and is in memory", () => {
+    mkdirSync(join(memory, "inner"), { mode: 0o700 });
     chmodSync(memory, 0o777);
-    expect(reasonAgainst(join(memory, "base"))).toContain("others can replace it");
+    for (const path of ["base", "inner/base"]) {
+      expect(reasonAgainst(join(memory, path))).toContain(`others can replace it, since they can write ${memory}`);
+    }
     expect(reasonAgainst(join(disk, "base"))).toContain("is not in memory");
     expect(reasonAgainst(join(memory, "no/base"))).toContain("no such file or directory");
   });

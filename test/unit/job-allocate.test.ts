@@ -6,9 +6,10 @@ import { MANAGERS, sameHost } from "../../src/allocation/allocation.ts";
 import { detectManager } from "../../src/allocation/detect.ts";
 import { GangwayError, JobTakenError, UsageError } from "../../src/config/errors.ts";
 import { callerIdentity } from "../../src/config/identity.ts";
-import { allocate } from "../../src/job/allocate.ts";
+import { allocate, surroundingsOf } from "../../src/job/allocate.ts";
 import { underFreeId } from "../../src/job/free-id.ts";
 import { launchIds } from "../../src/job/id.ts";
+import { needsOthers, refuseTasks } from "../../src/job/spread.ts";
 import { isJobId } from "../../src/udi/names.ts";
 import { nodesOf, surroundings } from "./allocation-surroundings.ts";
 
@@ -104,24 +105,29 @@ describe("a launch's nodes", () => {
     });
   });
 
-  it("cannot be several machines yet; how to go on is said", () => {
-    const wide = { SLURM_JOB_ID: "1234", SLURM_JOB_NODELIST: "n[0001-9999]" };
-    const text = refusal(() => allocate(auto, surroundings(wide)));
-    expect(text).toContain("Slurm's job 1234 has 9999 nodes (n[0001-9999]): a launch across nodes cannot be done yet");
-    expect(text).toMatch(/--wlm none.*--nodes N/);
+  it("are all of a manager's; only where that is this machine alone is no process on another needed", () => {
+    const own = surroundings({}).hostname;
+    const needs = (env: Record<string, string>) => needsOthers(allocate(auto, surroundings(env)), own);
+    expect(needs(slurm)).toBe(false);
+    expect(needs({ ...slurm, SLURM_JOB_NODELIST: "alias7", SLURMD_NODENAME: "alias7" })).toBe(false);
+    expect(needs({})).toBe(false);
+    expect(needs({ ...slurm, SLURM_JOB_NODELIST: "n7" })).toBe(true);
+    expect(needs({ SLURM_JOB_ID: "1234", SLURM_JOB_NODELIST: "n[0001-9999]" })).toBe(true);
   });
 
-  it("cannot be another machine yet, as under salloc on a login node", () => {
-    const text = refusal(() => allocate(auto, surroundings({ ...slurm, SLURM_JOB_NODELIST: "n7" })));
-    expect(text).toContain("Slurm's job 1234 is on node n7, and this is n1.example.org");
-    expect(text).toMatch(/call gangway on n7.*--wlm none/);
+  it("are started once: srun in front of gangway run is refused", () => {
+    const allocation = allocate(auto, surroundings({ SLURM_JOB_ID: "1234", SLURM_JOB_NODELIST: "n[1-2]" }));
+    const step = { SLURM_STEP_ID: "0", SLURM_STEP_NUM_TASKS: "2" };
+    expect(() => refuseTasks(allocation, step)).toThrow("srun starts gangway run 2 times");
+    expect(() => refuseTasks(allocation, { ...step, SLURM_STEP_NUM_TASKS: "1" })).not.toThrow();
+    expect(() => refuseTasks(allocation, {})).not.toThrow();
   });
 
-  it("are those of a list or a file, if that is this machine", () => {
+  it("are those of a list or a file", () => {
     expect(nodesOf(allocate({ ...auto, hosts: "n1,n1" }, surroundings({})))).toEqual(["n1/2"]);
     const files = { "hosts.txt": "# ours\nn1 slots=3 # many\n\nn1:2\nn1\n" };
     expect(nodesOf(allocate({ ...auto, hostfile: "hosts.txt" }, surroundings({}, files)))).toEqual(["n1/6"]);
-    expect(refusal(() => allocate({ ...auto, hosts: "n[1-3]" }, surroundings({})))).toContain("has 3 nodes (n[1-3])");
+    expect(nodesOf(allocate({ ...auto, hosts: "n[1-3]" }, surroundings({})))).toEqual(["n1/1", "n2/1", "n3/1"]);
   });
 
   it.each(["n1 n2", "n1 slots=", "n1 slots=0", "n1 4", "n1:x", "n1:2 slots=2", "=4", "n1;x"])(
@@ -132,6 +138,18 @@ describe("a launch's nodes", () => {
       expect(read).toThrow('--hostfile "h": line 2: ');
     },
   );
+
+  it.each([
+    [{ hosts: "" }, "--hosts: names no node; name at least one, such as n[01-04],big7"],
+    [
+      { hostfile: "/nonexistent/hosts" },
+      '--hostfile: "/nonexistent/hosts" cannot be read: no such file or directory; name a file that you can read',
+    ],
+  ])("are asked for where %j names none", (named, complaint) => {
+    const read = () => allocate({ ...auto, ...named }, surroundingsOf(callerIdentity()));
+    expect(read).toThrow(UsageError);
+    expect(refusal(read)).toContain(complaint);
+  });
 
   it("are named in one way", () => {
     expect(() => allocate({ ...auto, hosts: "n1", virtual: 1 }, surroundings({}))).toThrow(UsageError);

@@ -18,6 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { callerIdentity } from "../../src/config/identity.ts";
 import {
   collectIndex,
+  foreignEntries,
   indexDirectory,
   indexFiles,
   readIndex,
@@ -61,7 +62,7 @@ function job(id: string, launcher: ProcessIdentity = thisProcess()): RunningLoca
       udiImage: "/opt/udiImage",
       launcher: formatIdentity(launcher),
       started: "2026-01-01T00:00:00Z",
-      nodes: [{ ...node, container: "c" }],
+      nodes: [{ ...node, here: true, container: "c" }],
     },
     nodes: [{ ...node, index: 0, principal: `Node1.${id}.job`, socket: `${directory}/0/ssh` }],
   };
@@ -91,7 +92,9 @@ describe("the index in the user's home", () => {
     for (const host of ["7.job", "Node1.7.job", "node1.7.job"]) {
       const read = settings(conf, host);
       expect(read).toContain("\nhostkeyalias node1.7.job\n");
-      expect(read).toContain("proxycommand /opt/udiImage/libexec/connector /run/user/1/gangway/7/0/ssh\n");
+      const key = "/run/user/1/gangway/7/kit/id_ed25519";
+      const connector = `/opt/udiImage/libexec/connector --kit ${key} ${thisProcess().host}`;
+      expect(read).toContain(`proxycommand ${connector} /run/user/1/gangway/7/0/ssh\n`);
       expect(read).toContain(hosts);
     }
     expect(settings(conf, "0.7.job")).not.toContain("node1.7.job");
@@ -107,6 +110,30 @@ describe("the index in the user's home", () => {
         nodes: [{ name: "Node1", principal: "Node1.7.job", socket: "/run/user/1/gangway/7/0/ssh" }],
       },
     ]);
+  });
+
+  it("leads from one host of a job to another by TCP, in the same words on each of them", () => {
+    makeIndex();
+    const { nodes, ...rest } = job("7");
+    const [head] = nodes;
+    const other = {
+      ...head,
+      name: "n2",
+      index: 1,
+      slots: 1,
+      principal: "n2.7.job",
+      port: 20_007,
+      addresses: ["fd00::2"],
+      socket: undefined,
+    };
+    const { conf } = indexFiles(home, "7");
+    writeIndexEntry(me, home, { ...rest, nodes: [...nodes, other] });
+    expect(settings(conf, "7.job")).toMatch(/^proxycommand .*\/7\/0\/ssh 10\.0\.0\.1 1204$/m);
+    expect(settings(conf, "n2.7.job")).toMatch(/^proxycommand .*\/7\/1\/ssh fd00::2 20007$/m);
+    const there = nodes.map((node) => ({ ...node, socket: undefined }));
+    const written = readFileSync(conf, "utf8");
+    writeIndexEntry(me, home, { ...rest, nodes: [...there, { ...other, socket: "/run/user/1/gangway/7/1/ssh" }] });
+    expect(readFileSync(conf, "utf8")).toBe(written);
   });
 
   it("has files that ssh takes whatever the umask, and nothing half written beside them", () => {
@@ -138,10 +165,30 @@ describe("the index in the user's home", () => {
   it("forgets a job at its end, by its own launcher alone", () => {
     makeIndex();
     writeIndexEntry(me, home, job("7"));
-    removeIndexEntry(me, home, "7", dead);
+    const other = generateAuthority("authority of another job 7").publicKey;
+    removeIndexEntry(me, home, "7", { launcher: dead, authority: other });
     expect(existsSync(indexFiles(home, "7").conf)).toBe(true);
-    removeIndexEntry(me, home, "7", thisProcess());
+    removeIndexEntry(me, home, "7", { launcher: thisProcess() });
     expect(readdirSync(indexDirectory(home))).toEqual([]);
+  });
+
+  it("has one entry for a job of several hosts: its launcher's stays, and its launcher removes whichever it is", () => {
+    makeIndex();
+    const far = { ...thisProcess(), host: "another" };
+    writeIndexEntry(me, home, job("7", far));
+    expect(writeIndexEntry(me, home, job("7"))).toBe(true);
+    expect(readIndex(me, home)).toMatchObject([{ job: "7", host: "another" }]);
+    removeIndexEntry(me, home, "7", { launcher: thisProcess(), authority });
+    expect(readIndex(me, home)).toEqual([]);
+  });
+
+  it("takes the place of an entry that another job of that id left on another host", () => {
+    makeIndex();
+    writeIndexEntry(me, home, job("7", { ...thisProcess(), host: "another" }));
+    const other = generateAuthority("authority of another job 7").publicKey;
+    writeFileSync(indexFiles(home, "7").hosts, `@cert-authority * ${other}\n`);
+    writeIndexEntry(me, home, job("7"));
+    expect(readIndex(me, home)).toMatchObject([{ job: "7", host: thisProcess().host }]);
   });
 
   it("loses what is stale: jobs of this host whose launchers are dead, halves of long ago, and nothing else", () => {
@@ -154,6 +201,8 @@ describe("the index in the user's home", () => {
       utimesSync(join(indexDirectory(home), name), 0, 0);
     }
     expect(collectIndex(me, home)).toEqual(["8"]);
+    // Whether that one's launcher lives is not known here.
+    expect(foreignEntries(me, home).map((entry) => [entry.job, entry.host])).toEqual([["9", "another"]]);
     expect(readdirSync(indexDirectory(home)).sort()).toEqual([
       "7.conf",
       "7.hosts",

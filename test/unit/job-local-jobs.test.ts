@@ -64,6 +64,21 @@ describe("jobs of this host, by their directories alone", () => {
     });
   });
 
+  it("running on several hosts: a node that is elsewhere has no socket here", () => {
+    const directory = make("7", { launcher: alive });
+    const { nodes, ...rest } = JSON.parse(record("7")) as { nodes: object[] };
+    const write = (here: unknown) =>
+      writeFileSync(join(directory, "job.json"), JSON.stringify({ ...rest, nodes: [nodes[0], { ...nodes[1], here }] }));
+    write(false);
+    const job = localJob(me, [base], "7");
+    expect(job?.state === "running" && job.nodes.map(({ socket }) => socket)).toEqual([
+      join(directory, "0/ssh"),
+      undefined,
+    ]);
+    write("no");
+    expect(localJob(me, [base], "7")).toMatchObject({ state: "launching" });
+  });
+
   it("being launched: a directory without a record", () => {
     make("a", { launcher: alive });
     make("b", {});

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { JobError, STATUS } from "../../src/config/errors.ts";
 import { askLauncher, listKeys, listSessions, revokeKey, signKey } from "../../src/job/owner-client.ts";
 import { parseOwnerReply, parseOwnerRequest } from "../../src/job/owner-protocol.ts";
-import { type OwnerService, OwnerSocket } from "../../src/job/owner-socket.ts";
+import { answerOwner, type OwnerService, OwnerSocket } from "../../src/job/owner-socket.ts";
 
 const SIGNED = { certificate: "t b k", serial: "7", authority: "ssh-ed25519 A", expires: "2026-01-01T00:00:00.000Z" };
 const KEY = {
@@ -54,7 +54,7 @@ describe("a launcher and its owner", () => {
 
   beforeEach(() => {
     asked = [];
-    socket = new OwnerSocket(path, service);
+    socket = new OwnerSocket(path, (line) => answerOwner(service, line));
   });
   afterEach(async () => await socket.close(0));
 

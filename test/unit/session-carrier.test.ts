@@ -34,6 +34,23 @@ describe("whom a host on the way may answer for", () => {
   });
 });
 
+describe("a launch that stands for the one that was asked for", () => {
+  const means = (job: string) => job === "32.0-2";
+
+  it("is what the manager's way says may do so, on the node that was asked for", () => {
+    expect(checkMeant(reply("slot1.32.0-2.job"), { job: "32.0" }, "HTCondor", means).principal).toBe(
+      "slot1.32.0-2.job",
+    );
+    for (const [asked, principal] of [
+      [{ job: "32.0" }, "slot1.32.0-3.job"],
+      [{ job: "32.0" }, "32.0-2.job"],
+      [{ job: "32.0" }, "slot1.32.0-2.job.prod"],
+      [{ job: "32.0", node: "slot2" }, "slot1.32.0-2.job"],
+    ] as const)
+      expect(() => checkMeant(reply(principal), asked, "HTCondor", means)).toThrow("answered for");
+  });
+});
+
 describe("the name ssh knows a carried node by", () => {
   it("is another one for each carrier, and no host's", () => {
     const carriers = ["login", "a@login", "b@login", "a-login", "login:22", "[fd00::7]", "prod.example.org"];

@@ -43,6 +43,10 @@ describe("the fallback for names that no job has", () => {
 
   it("is for names of jobs alone", () => {
     expect(settingsOf(config, "gone.job").out).toMatch(/^proxycommand .*gangway' proxy --explain '%h'$/m);
+    // DNS reads these as it reads the name; to ssh they are others, which no entry has.
+    for (const host of ["GONE.JOB", "gone.job.", "GONE.JOB."]) {
+      expect(settingsOf(config, host).out).toMatch(/^proxycommand .*gangway' proxy --explain '%h'$/m);
+    }
     for (const host of ["example.org", "job", "job.example.org", "gone.jobs", "10.0.0.1"]) {
       expect(settingsOf(config, host)).toEqual(settingsOf("", host));
     }
@@ -157,6 +161,22 @@ describe("what the other side answers", () => {
     const out = configFor({ ...good, host: "node1.12.job", through: "n1.site" }, "12");
     expect(out).toContain("proxycommand ssh -T -- login ssh -T -- n1.site /opt/connector --stdio /run/");
   });
+
+  it.each([
+    ["10.0.0.7 1204", "14"],
+    ["fd00::7 20007", "15"],
+  ])("may lead on to another host's node: %s", (relay, job) => {
+    const out = configFor({ ...good, host: `node2.${job}.job`, relay }, job);
+    expect(out).toContain(`proxycommand ssh -T -- login /opt/connector --stdio ${good.socket} ${relay}\n`);
+  });
+
+  it.each(["-x 22", "10.0.0.7", "10.0.0.7 -22", "10.0.0.7 2x", "n1 22", "10.0.0.7;id 22", "$(id) 22"])(
+    "does not lead on to %j",
+    (relay) => {
+      const out = configFor({ ...good, host: "node1.16.job", relay }, "16");
+      expect(out).toContain("this job cannot be reached");
+    },
+  );
 
   it("says what to do where there is no public key", () => {
     const file = join(place, "config");

@@ -44,6 +44,15 @@ describe("the reply of key authorize --kit", () => {
     expect(parseKitReply(`${LINES.join("\n")}\n`)).not.toHaveProperty("through");
   });
 
+  it("says where the node is, where that is another host than the one that answers", () => {
+    for (const [address, port] of [["10.0.0.7", 1204] as const, ["fd00::7", 20_007] as const]) {
+      const read = parseKitReply(`${LINES.join("\n")}\nrelay ${address} ${port}\n`);
+      expect(read.relay).toEqual({ address, port });
+      expect(parseKitReply(renderKitReply(read))).toEqual(read);
+    }
+    expect(parseKitReply(`${LINES.join("\n")}\n`)).not.toHaveProperty("relay");
+  });
+
   it.each(["certificate", "authority", "host", "user", "socket", "connector"])("needs one line %s", (keyword) => {
     const wrong: unknown = expect.objectContaining({ exitCode: STATUS.unreachable });
     expect(() => parseKitReply(reply(keyword, undefined))).toThrow(wrong);
@@ -79,18 +88,28 @@ describe("the reply of key authorize --kit", () => {
     "through me@a",
     "through $(id)",
     "through ",
+    "relay 10.0.0.7",
+    "relay 10.0.0.7 0",
+    "relay 10.0.0.7 65536",
+    "relay 10.0.0.256 22",
+    "relay beef 22",
+    "relay fe80::1%lo 22",
+    "relay 10.0.0.7 22 --owner",
+    "relay 10.0.0.7 22;id",
   ])("%j is refused", (line) => {
     const keyword = line.slice(0, line.indexOf(" "));
     expect(() => parseKitReply(reply(keyword, line))).toThrow(/answer is not understood/);
   });
 
   it("nothing of it is special to a shell or to ssh_config, whatever the other side says", () => {
-    const keyword = fc.constantFrom("host", "user", "socket", "connector", "through");
+    const keyword = fc.constantFrom("host", "user", "socket", "connector", "through", "relay");
     fc.assert(
       fc.property(keyword, fc.string({ unit: "binary", maxLength: 40 }), (which, text) => {
         try {
-          const { principal, user, socket, connector, through = "" } = parseKitReply(reply(which, `${which} ${text}`));
-          expect(`${principal}${user}${socket}${connector}${through}`).toMatch(/^[A-Za-z0-9_./+@,:-]+$/);
+          const read = parseKitReply(reply(which, `${which} ${text}`));
+          const { principal, user, socket, connector, through = "", relay } = read;
+          const words = [principal, user, socket, connector, through, relay?.address ?? "", relay?.port ?? ""];
+          expect(words.join("")).toMatch(/^[A-Za-z0-9_./+@,:-]+$/);
         } catch (error) {
           expect(error).toMatchObject({ exitCode: STATUS.unreachable });
         }

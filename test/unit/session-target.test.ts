@@ -7,15 +7,16 @@ import { jobHost } from "../../src/udi/names.ts";
 /** Jobs with the names of their nodes. */
 type Jobs = Readonly<Record<string, readonly string[]>>;
 
-function meant(text: string, jobs: Jobs): string | undefined {
+/** @param down those of them that cannot be entered: they have ended, or do not run yet */
+function meant(text: string, jobs: Jobs, down: readonly string[] = []): string | undefined {
   const fits = ({ job, node }: Reading) => {
     const nodes = jobs[job];
     if (nodes === undefined) return undefined;
-    if (node === undefined) return job;
+    if (node === undefined || down.includes(job)) return job;
     const name = nodes.find((known) => known === node) ?? (/^\d+$/.test(node) ? nodes[Number(node)] : undefined);
     return name === undefined ? undefined : `${job} ${name}`;
   };
-  return chooseReading(text, readingsOf(text), fits);
+  return chooseReading(text, readingsOf(text), fits, (hit) => !down.includes(hit));
 }
 
 describe("what a name means among the running jobs", () => {
@@ -36,10 +37,23 @@ describe("what a name means among the running jobs", () => {
     ["slot1.32.0.job", "32.0 slot1"],
     ["1234_7", "1234_7"],
     ["1234+1.job", "1234+1"],
-    ["32", undefined],
+    ["32", "32.0"],
+    ["33", undefined],
     ["1234.n3.site", undefined],
   ])("%s is %s", (text, expected) => {
     expect(meant(text, jobs)).toBe(expected);
+  });
+
+  it.each(["n1.7.job", "n1.7.JOB", "n1.7.Job", "n1.7.job.", "n1.7.JOB."])(
+    "%s is a host name, as DNS reads it",
+    (name) => {
+      expect(readingsOf(name)).toEqual([{ job: "7", node: "n1" }]);
+    },
+  );
+
+  it("a cluster may have a final dot", () => {
+    expect(readingsOf("n1.7.JOB.lab.")).toEqual([{ job: "7", node: "n1", cluster: "lab" }]);
+    expect(() => readingsOf("n1.7.job..")).toThrow(expect.objectContaining({ exitCode: STATUS.usage }));
   });
 
   it("a job's id means that job, also where it could be another one's node", () => {
@@ -52,6 +66,13 @@ describe("what a name means among the running jobs", () => {
       expect.objectContaining({ exitCode: STATUS.several, message: '"a.b" fits several: b.a.job, a.b.job' }),
     );
     expect(meant("b.a.job", { a: ["b"], b: ["a"] })).toBe("a b");
+  });
+
+  it("what runs goes before what has ended or does not run yet, but not before the job of just that id", () => {
+    expect(meant("a.1", { a: ["x", "y"], "1": [] }, ["1"])).toBe("a y");
+    expect(meant("a.1", { "1": [] }, ["1"])).toBe("1");
+    expect(() => meant("a.1", { a: [], "1": [] }, ["a", "1"])).toThrow(/fits several/);
+    expect(meant("32.0", { "32": ["a"], "32.0": [] }, ["32.0"])).toBe("32.0");
   });
 
   it.each(["", ".", "a..b", "a b", "-x", "a/b", "x'y", "$(id)", "a\nb"])("%j can be no job", (text) => {

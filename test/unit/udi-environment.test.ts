@@ -64,9 +64,11 @@ describe("composeEnvironment", () => {
         "HYDRA_HOST_FILE": "/var/hostsfile",
         "HYDRA_LAUNCHER": "ssh",
         "HYDRA_LAUNCHER_EXEC": "/opt/udiImage/bin/ssh",
+        "HYDRA_RMK": "user",
         "I_MPI_HYDRA_BOOTSTRAP": "ssh",
         "I_MPI_HYDRA_BOOTSTRAP_EXEC": "/opt/udiImage/bin/ssh",
         "I_MPI_HYDRA_HOST_FILE": "/var/hostsfile",
+        "I_MPI_JOB_RESPECT_PROCESS_PLACEMENT": "off",
         "LANG": "C.UTF-8",
         "LOGNAME": "alice",
         "OMPI_MCA_orte_default_hostfile": "/var/hostsfile",
@@ -100,6 +102,21 @@ describe("composeEnvironment", () => {
       C: "file",
       D: "flag",
       HOME: "/site",
+    });
+  });
+
+  it("has the allocation's over the image's and under everybody else's", () => {
+    const image = ["SLURM_JOB_ID=image", "OMP_NUM_THREADS=1"];
+    const allocation = [
+      ["SLURM_JOB_ID", "77"],
+      ["SLURM_JOB_COMMENT", "two\nlines"],
+      ["SLURM_NTASKS", "6"],
+    ] as const;
+    expect(composed({ image, allocation, env: [["SLURM_NTASKS", "1"]] })).toMatchObject({
+      SLURM_JOB_ID: "77",
+      SLURM_JOB_COMMENT: "two\nlines",
+      SLURM_NTASKS: "1",
+      OMP_NUM_THREADS: "1",
     });
   });
 

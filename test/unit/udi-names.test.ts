@@ -15,7 +15,7 @@ import {
   quoted,
 } from "../../src/udi/names.ts";
 
-const jobIds = ["1234", "1234_7", "1234+1", "32.0", "1234-2", "32.0-3", "k3x9"];
+const jobIds = ["1234", "1234_7", "1234+1", "32.0", "1234-2", "32.0-3", "32.0-r1", "32.0-r1-2", "k3x9"];
 const hostile = [
   "",
   ".",
@@ -84,6 +84,7 @@ describe("names", () => {
     ["node2.1234.job", { job: "1234", node: "node2" }],
     ["32.0.job", { job: "32.0" }],
     ["node2.32.0.job", { job: "32.0", node: "node2" }],
+    ["node2.32.0-r1.job", { job: "32.0-r1", node: "node2" }],
     ["node2.site.org.1234_7.job", { job: "1234_7", node: "node2.site.org" }],
     ["node2.1234+1.job.east", { job: "1234+1", node: "node2", cluster: "east" }],
     ["1234.job.east.site.org", { job: "1234", cluster: "east.site.org" }],

@@ -79,6 +79,27 @@ describe("renderJobConfig", () => {
     }
   });
 
+  describe("where the job is told", () => {
+    const names = (node: string) => [node, `${node}.1234+1.job`];
+    const nodes = ["node1", "node2"].map((node) => ({ names: names(node), port: 1204 }));
+
+    it("has one pattern for the names in it, when all nodes have one port", () => {
+      const folded = renderJobConfig({ user: "alice", job: "1234+1.job", nodes });
+      expect(folded).toContain("\nMatch originalhost *.1234+1.job,node1,node2\n");
+      for (const host of [...names("node1"), ...names("node2")])
+        expect(resolved(folded, host, ...ignoreOwn).get("port")).toEqual(["1204"]);
+      for (const host of ["1234+1.job.org", "node1.1234.job", "node3"])
+        expect(resolved(folded, host, ...ignoreOwn)).toEqual(resolved("", host, ...ignoreOwn));
+    });
+
+    it.each([40_000, 0])("has each name when one of them has port %d", (port) => {
+      const apart = [...nodes, { names: names("node3"), port }];
+      expect(renderJobConfig({ user: "alice", job: "1234+1.job", nodes: apart })).toBe(
+        renderJobConfig({ user: "alice", nodes: apart }),
+      );
+    });
+  });
+
   it("takes 30,000 names, in little time", () => {
     const names = Array.from({ length: 30_000 }, (_, i) => `n${i}`);
     const large = renderJobConfig({ user: "alice", nodes: names.map((name) => ({ names: [name], port: 1204 })) });
@@ -281,8 +302,31 @@ describe("renderKitConfig", () => {
     rmSync(seen);
   });
 
+  it.each(["10.0.0.2", "2001:db8::2"])("leads to a node on another host by the socket there, or %s", (address) => {
+    const values = resolved(renderKitConfig({ ...kit, nodes: [{ ...head, address }] }), "1234.job");
+    expect(values.get("proxycommand")).toEqual([`${kit.connector} ${head.socket} ${address} 1204`]);
+    expect(values.get("proxyusefdpass")).toEqual(["yes"]);
+    expect(values.get("hostkeyalias")).toEqual(["node1.1234.job"]);
+    // What withstands whoever records a network now to break it later is left out for sockets alone.
+    const usual = resolved("", "1234.job").get("kexalgorithms");
+    expect(values.get("kexalgorithms")).toEqual(usual);
+  });
+
+  it("has the connector say where the job is, on hosts without its key", () => {
+    const identity = "/run/a b/id_ed25519";
+    const values = resolved(renderKitConfig({ ...kit, identity, owner: 7, runsOn: "n1.site" }), "1234.job");
+    expect(values.get("proxycommand")).toEqual([
+      `${kit.connector} --owner 7 --kit '${identity}' n1.site ${head.socket}`,
+    ]);
+  });
+
   it("refuses what it cannot write", () => {
     const broken: Partial<KitConfigOptions>[] = [
+      { runsOn: "a b" },
+      { nodes: [{ ...head, address: "n1" }] },
+      { nodes: [{ ...head, address: "10.0.0.2", port: 0 }] },
+      { nodes: [{ ...head, address: "fe80::1%eth0" }] },
+      { nodes: [{ ...head, address: "10.0.0.2;id" }] },
       { user: "a%b" },
       { connector: "connector" },
       { connector: "/a\nHost *" },

@@ -271,7 +271,7 @@ build_siblings() {
 	local name common
 	mkdir "$2/libexec"
 	common=$(find "$HERE/src/common" -name '*.c' 2>/dev/null | sort)
-	for name in init session watchdog connector; do
+	for name in init session watchdog connector inject; do
 		if [ ! -f "$HERE/src/$name.c" ]; then
 			echo "no src/$name.c"
 			continue

@@ -33,7 +33,7 @@ assemble_tree() {
 	cp "$HERE/etc/profile.d/zz-gangway.sh" "$new/etc/profile.d/"
 	find "$new" -type d -exec chmod 755 {} +
 	find "$new" -type f -exec chmod go-w,a+r {} +
-	for name in init session watchdog connector; do
+	for name in init session watchdog connector inject; do
 		[ -x "$new/libexec/$name" ] || say "note: libexec/$name is not there yet (no src/$name.c)"
 	done
 	manifest "$new" >"$new/manifest.json.tmp"

@@ -23,6 +23,7 @@
 #include "init_revoke.h"
 #include "init_report.h"
 #include "init_agents.h"
+#include "init_x11.h"
 #include "init_peer.h"
 #include "init_listen.h"
 #include "init_sessions.h"
@@ -31,9 +32,9 @@
 #include "init_end.h"
 
 static const char usage[] =
-	"usage: init [--run-dir DIR] [--launcher] [--port N | --no-listen] [--listen ADDR] [--no-sshd]\n"
-	"            [--linger none|sessions|SECONDS] [--max-connections N] [--max-per-source N]\n"
-	"            [--hold] [-- COMMAND ARG...]\n";
+	"usage: init [--run-dir DIR] [--launcher] [--port N | --prefer-port N | --no-listen] [--listen ADDR]\n"
+	"            [--no-sshd] [--linger none|sessions|SECONDS] [--max-connections N] [--max-per-source N]\n"
+	"            [--shared-terminal] [--hold] [-- COMMAND ARG...]\n";
 
 __attribute__((noreturn))
 static void misused(const char *what, const char *value)
@@ -71,6 +72,8 @@ static int flag_option(const char *name)
 		options.no_sshd = 1;
 	else if (strcmp(name, "--hold") == 0)
 		options.hold = 1;
+	else if (strcmp(name, "--shared-terminal") == 0)
+		options.shared_terminal = 1;
 	else
 		return 0;
 	return 1;
@@ -82,6 +85,8 @@ static int value_option(const char *name, const char *value)
 		options.run_dir = value;
 	else if (strcmp(name, "--port") == 0)
 		options.port = number_option(name, value, 0, 65535);
+	else if (strcmp(name, "--prefer-port") == 0)
+		options.prefer_port = number_option(name, value, 1, 65535);
 	else if (strcmp(name, "--listen") == 0)
 		options.listen = value;
 	else if (strcmp(name, "--linger") == 0)
@@ -110,6 +115,8 @@ static void read_options(char **arguments)
 	}
 	if (*arguments && arguments[1])
 		options.command = arguments + 1;
+	if (options.port && options.prefer_port)
+		misused("--port goes without --prefer-port", NULL);
 	if (options.hold && options.command)
 		misused("--hold goes without a command", NULL);
 	if (!options.hold && !options.command)
@@ -204,7 +211,7 @@ static void act(int is_up)
 			tell(1, "signal %d 0", ending_signal);
 		finish(command.ended ? -1 : 128 + ending_signal);
 	}
-	if (is_up && options.command && !command.begun && (asked.go || control < 0))
+	if (is_up && !suspended && options.command && !command.begun && (asked.go || control < 0))
 		command_start();
 	if (command.ended)
 		linger_or_finish();
@@ -241,7 +248,7 @@ enum { SIGNALS, CONTROL, EXEC_REPORT, REPORT, BY_UNIX, BY_TCP, FIRST_WAITING };
 /* What can happen, and waits for it. poll(2) skips what is negative. */
 static int wait_for_any(struct pollfd *wait, int timeout)
 {
-	int listening = accept_after <= now_ms();
+	int listening = accept_after <= now_ms() && !suspended;
 
 	wait[SIGNALS] = (struct pollfd){ signals, POLLIN, 0 };
 	wait[CONTROL] = (struct pollfd){ control, (short)(POLLIN | (queue_length ? POLLOUT : 0)), 0 };
@@ -250,7 +257,7 @@ static int wait_for_any(struct pollfd *wait, int timeout)
 	wait[BY_UNIX] = (struct pollfd){ listening ? unix_listener : -1, POLLIN, 0 };
 	wait[BY_TCP] = (struct pollfd){ listening ? tcp_listener : -1, POLLIN, 0 };
 	for (size_t i = 0; i < waiting_count; i++)
-		wait[FIRST_WAITING + i] = (struct pollfd){ waiting[i].fd, POLLRDHUP, 0 };
+		wait[FIRST_WAITING + i] = waiting_events(i);
 	return poll(wait, FIRST_WAITING + waiting_count, timeout);
 }
 
@@ -268,12 +275,12 @@ static void serve(void)
 		}
 		act(is_up);
 		tell_sessions();
-		if (accept_after <= now_ms())
+		if (accept_after <= now_ms() && !suspended)
 			waiting_start();
 		if (wait_for_any(wait, next_timeout(up_at, is_up)) < 0)
 			continue;
 		/* Before anything that changes who waits. */
-		waiting_drop_gone(wait + FIRST_WAITING);
+		waiting_look(wait + FIRST_WAITING);
 		if (wait[CONTROL].revents & POLLOUT)
 			control_flush();
 		if (wait[CONTROL].revents & (POLLIN | POLLHUP | POLLERR))

@@ -261,12 +261,12 @@ static void command_report_exec(void)
 /* ---- its life ---- */
 
 /*
- * By hand in a terminal, without a launcher: what stops the command gives the terminal back to the shell that
- * started us, and comes back with its `fg`. PID 1 cannot be stopped.
+ * By hand in a terminal, without a launcher or together with one: what stops the command gives the terminal back to the
+ * shell that started us, and comes back with its `fg`. PID 1 cannot be stopped.
  */
 static void stop_with_command(void)
 {
-	if (control >= 0 || is_pid_one || !terminal.ours)
+	if ((control >= 0 && !options.shared_terminal) || is_pid_one || !terminal.ours)
 		return;
 	terminal_foreground(getpgrp());
 	kill(0, SIGSTOP);
@@ -284,8 +284,12 @@ static void command_continue(void)
 		kill(command.pid, SIGCONT);
 }
 
+static int suspended;	/* everybody is, by the launcher's word */
+
 static void command_changed(int status)
 {
+	if (WIFSTOPPED(status) && suspended)
+		return;
 	if (WIFSTOPPED(status)) {
 		tell(0, "stopped %d", WSTOPSIG(status));
 		stop_with_command();

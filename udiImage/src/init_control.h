@@ -12,6 +12,7 @@
 #define LINE_MAX_BYTES 1024
 #define QUEUE_MOST (1024 * 1024)
 #define QUEUE_FOR_THE_END (8 * LINE_MAX_BYTES)
+#define PART_MS 250	/* a launcher that was stopped keeps nobody waiting */
 #define OWED_LOGOUT 72	/* `logout` and three numbers of 20 digits */
 #define OWED_CLOSE 48	/* `close` with one of 20, one of 10 and one of 3 */
 
@@ -132,6 +133,30 @@ static void tell_sessions(void)
 		sessions_to_tell = -1;
 }
 
+/*
+ * Nothing more will be said. The launcher may be saying something at this moment (a signal for a command that has just
+ * ended): to a socket that is closed it could not, and might then not read our last lines either. So it closes first.
+ */
+static void control_part(void)
+{
+	long long until = now_ms() + PART_MS;
+	char skipped[1024];
+
+	if (control < 0 || shutdown(control, SHUT_WR) < 0)
+		return;
+	for (;;) {
+		struct pollfd wait = { control, POLLIN, 0 };
+		long long left = until - now_ms();
+		ssize_t got;
+
+		if (left <= 0 || (poll(&wait, 1, (int)left) < 0 && errno != EINTR))
+			return;
+		got = recv(control, skipped, sizeof skipped, MSG_DONTWAIT);
+		if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+			return;
+	}
+}
+
 /* Waits until the launcher's socket has taken every line, or it is clear that it will not. */
 static void control_drain(void)
 {
@@ -147,6 +172,7 @@ static void control_drain(void)
 			return;
 		control_flush();
 	}
+	control_part();
 }
 
 /* Something the user should read: to the launcher when there is one, else to stderr; then init is over. */
@@ -190,6 +216,8 @@ static void signal_command(int number, const union sigval *queued);
 static void terminal_size(int rows, int columns);
 static void command_continue(void);
 static void connections_revoke(uint64_t serial);
+static void suspend(void);
+static void resume(void);
 
 static void control_line(char *line)
 {
@@ -202,6 +230,10 @@ static void control_line(char *line)
 		asked.end = 1;
 	else if (strcmp(line, "continue") == 0)
 		command_continue();
+	else if (strcmp(line, "suspend") == 0)
+		suspend();
+	else if (strcmp(line, "resume") == 0)
+		resume();
 	else if (sscanf(line, "signal %d%n", &one, &end) == 1 && end > 0 && !line[end])
 		signal_command(one, NULL);
 	else if (sscanf(line, "winsize %d %d%n", &one, &two, &end) == 2 && end > 0 && !line[end])

@@ -20,8 +20,10 @@ static void reap(void)
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
 		if (pid == command.pid)
 			command_changed(status);
-		else if (!WIFSTOPPED(status) && !WIFCONTINUED(status) && connection_ended(pid))
+		else if (!WIFSTOPPED(status) && !WIFCONTINUED(status) && connection_ended(pid)) {
+			x11_tidy(pid);
 			tidy = 1;
+		}
 	}
 	if (tidy)
 		agents_tidy();
@@ -72,6 +74,22 @@ static void signal_everyone(int number)
 		for (size_t i = 0; i < connection_count; i++)
 			kill(connections[i].pid, number);
 	}
+}
+
+/*
+ * The manager has suspended the job, where it does not freeze the container: nobody but init runs until `resume`, and
+ * nobody is let in. A fork(2) under way does not get by: it is begun anew when a signal has come (copy_process()).
+ */
+static void suspend(void)
+{
+	suspended = 1;
+	signal_everyone(SIGSTOP);
+}
+
+static void resume(void)
+{
+	suspended = 0;
+	signal_everyone(SIGCONT);
 }
 
 /* A look at who is left as soon as a child ends; strangers to wait(2), such as an engine's exec, in between. */
@@ -128,7 +146,9 @@ static void finish(int code)
 	control_drain();
 	if (alone)
 		record_remove();
-	if (alone)
+	if (alone) {
 		agents_remove();
+		x11_remove();
+	}
 	exit(code >= 0 ? code : command.code);
 }

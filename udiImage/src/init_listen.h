@@ -51,10 +51,8 @@ static int tcp_open6(const char *host, int port)
 	return tcp_open_address((struct sockaddr *)&address, sizeof address);
 }
 
-static int tcp_open(void)
+static int tcp_open_port(int port)
 {
-	int port = (int)options.port;
-
 	if (options.listen)
 		return strchr(options.listen, ':') ? tcp_open6(options.listen, port) : tcp_open4(options.listen, port);
 	int fd = tcp_open6(NULL, port);
@@ -63,6 +61,18 @@ static int tcp_open(void)
 	if (fd < 0 && errno != EADDRINUSE && errno != EACCES)
 		fd = tcp_open4(NULL, port);
 	return fd;
+}
+
+static int tcp_open(void)
+{
+	if (options.prefer_port) {
+		int fd = tcp_open_port((int)options.prefer_port);
+
+		/* Somebody else's, or one of the low ports that only root may have. */
+		if (fd >= 0 || (errno != EADDRINUSE && errno != EACCES))
+			return fd;
+	}
+	return tcp_open_port((int)options.port);
 }
 
 static int port_of(int fd)
@@ -181,6 +191,7 @@ static void sessions_open(void)
 {
 	if (!options.no_sshd) {
 		agents_make();
+		x11_make();
 		report_open();
 	}
 	if (!options.no_sshd && !options.no_tcp) {

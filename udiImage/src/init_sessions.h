@@ -3,24 +3,11 @@
  * daemon to supervise, no race for a port, and port 0 works. sshd gets nothing of the job's environment.
  *
  * Connections over TCP are anybody's. So they are capped in all and per source; a stranger's on this node is
- * refused; and of those that have not logged in a source has only so many sshds, while some more wait.
+ * refused; and of those that have not logged in a source has only so many sshds, while some more wait
+ * (init_waiting.h).
  */
-#include <poll.h>
-
 #define BACK_OFF_MS 100
 #define LONGEST_LOG (1024 * 1024)
-#define MOST_UNAUTHENTICATED 64	/* sshds of one source that nobody has logged in to */
-#define MOST_WAITING 256	/* connections of one source that wait for one */
-#define MOST_WAITING_IN_ALL 1024
-
-struct waiting {
-	int fd;
-	struct in6_addr from;
-	int port;
-};
-
-static struct waiting waiting[MOST_WAITING_IN_ALL];	/* in the order in which they came */
-static size_t waiting_count;
 static long long accept_after;	/* no accept(2) before that: the last one met a limit */
 
 /* ---- one sshd ---- */
@@ -103,58 +90,7 @@ static int session_start(int connection, int tcp, const struct in6_addr *from, i
 	return 0;
 }
 
-/* ---- who waits ---- */
-
-static size_t waiting_from(const struct in6_addr *from)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < waiting_count; i++)
-		count += IN6_ARE_ADDR_EQUAL(&waiting[i].from, from);
-	return count;
-}
-
-static void waiting_remove(size_t index)
-{
-	close(waiting[index].fd);
-	waiting_count--;
-	memmove(&waiting[index], &waiting[index + 1], (waiting_count - index) * sizeof *waiting);
-}
-
-static void waiting_close(void)
-{
-	while (waiting_count)
-		waiting_remove(waiting_count - 1);
-}
-
-/* As poll(2) has it in `seen`, one for each: who has gone, or closed his side, waits no more. */
-static void waiting_drop_gone(const struct pollfd *seen)
-{
-	for (size_t i = waiting_count; i-- > 0; )
-		if (seen[i].revents)
-			waiting_remove(i);
-}
-
-/* Gives sshds to those whose turn it is. */
-static void waiting_start(void)
-{
-	if (!room_changed)
-		return;
-	for (size_t i = 0; i < waiting_count; ) {
-		struct waiting *one = &waiting[i];
-
-		if (unauthenticated_from(&one->from) >= MOST_UNAUTHENTICATED) {
-			i++;
-			continue;
-		}
-		if (session_start(one->fd, 1, &one->from, one->port) < 0) {
-			accept_after = now_ms() + BACK_OFF_MS;
-			return;
-		}
-		waiting_remove(i);
-	}
-	room_changed = 0;
-}
+#include "init_waiting.h"
 
 /* ---- who gets in ---- */
 
@@ -203,15 +139,20 @@ static int tcp_take(int connection, const struct sockaddr_storage *peer)
 	setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	if (is_foreign(connection, peer)) {
 		refuse(connection, "connections of other users of this node are refused");
-	} else if (!may_enter(&from)) {
+	} else if (!may_enter(&from) && !(waiting_give_way(&from) && may_enter(&from))) {
 		refuse(connection, "too many connections");
-	} else if (unauthenticated_from(&from) < MOST_UNAUTHENTICATED) {
+	} else if (unauthenticated_from(&from) < MOST_UNHEARD) {
 		int started = session_start(connection, 1, &from, port);
 
+		if (started < 0 && waiting_make_place(&from)) {
+			waiting_add(connection, &from, port);
+			room_changed = 1;
+			return started;
+		}
 		close(connection);
 		return started;
-	} else if (waiting_from(&from) < MOST_WAITING && waiting_count < MOST_WAITING_IN_ALL) {
-		waiting[waiting_count++] = (struct waiting){ connection, from, port };
+	} else if (waiting_make_place(&from)) {
+		waiting_add(connection, &from, port);
 		return 0;
 	} else {
 		refuse(connection, "too many connections that have not logged in");
@@ -229,18 +170,18 @@ static int unix_take(int connection)
 	return started;
 }
 
-/* Descriptors are out: strangers who only wait must not keep the owner out. The last to come goes first. */
+/* Descriptors are out: strangers who only wait must not keep the owner out. */
 static void make_descriptors(void)
 {
 	if (waiting_count)
-		waiting_remove(waiting_count - 1);
+		waiting_remove(waiting_least());
 	else
 		accept_after = now_ms() + BACK_OFF_MS;
 }
 
 /*
  * Takes what has arrived, not for ever: signals and the launcher have their turn. Where a limit is met (EMFILE,
- * ENFILE, no memory, no process) the connection stays in the backlog, or is closed when it was taken already,
+ * ENFILE, no memory, no process) the connection stays in the backlog, or waits for its sshd when it was taken already,
  * and the next try is a moment later: the listener would stay readable and init would spin.
  */
 static void sessions_accept(int listener, int tcp)

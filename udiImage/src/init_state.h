@@ -37,10 +37,11 @@ static struct {
 	const char *listen;	/* this address only; NULL: every one */
 	char **command;		/* NULL with --hold */
 	long long port;
+	long long prefer_port;	/* where it can be had, else port; 0: none */
 	long long linger;	/* LINGER_… or milliseconds */
 	long long held_back;
 	size_t max_connections, max_per_source;
-	int launcher, hold, no_tcp, no_sshd;
+	int launcher, hold, no_tcp, no_sshd, shared_terminal;
 } options = { .run_dir = RUN_DIR, .max_connections = 4096, .max_per_source = 1024 };
 
 static int run_dir = -1;	/* descriptor of the run directory */

@@ -76,13 +76,15 @@ static int same_name(const char *one, const char *other)
 	return length == name_length(other) && memcmp(one, other, length) == 0;
 }
 
+#include "session_injected.h"
+
 /*
  * What sshd derives from the account is the job's affair; what it says about the connection, and what the
  * client sent, is the session's. TERM is the session's where there is a terminal.
  */
 static int comes_from_session(const char *variable)
 {
-	static const char *const jobs[] = { "USER", "LOGNAME", "HOME", "PATH", "SHELL", "MAIL", "TZ" };
+	static const char *const jobs[] = { "USER", "LOGNAME", "HOME", "PATH", "SHELL", "MAIL", "TZ", "GANGWAY_INJECTED" };
 
 	for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
 		if (same_name(variable, jobs[i]))
@@ -125,6 +127,8 @@ static char **merged_environment(char *text, size_t length)
 	*next = NULL;
 	return merged;
 }
+
+#include "session_shells.h"
 
 static const char *value_of(char **variables, const char *name)
 {
@@ -169,9 +173,9 @@ static void restore_directory(const char *job, const char *job_home, const char 
 /*
  * The sftp subsystem must work in an image whose account has no working shell, so a command that is the
  * sftp-server of the tree and plain options goes without one. A single character that a shell might read
- * as more than itself leaves the command to the shell.
+ * as more than itself leaves the command to the shell. `server` is where it is, which the configuration may not know.
  */
-static void run_sftp_server(char *command, char **variables)
+static void run_sftp_server(const char *server, char *command, char **variables)
 {
 	size_t length = strlen(SFTP_SERVER);
 	char *words[64];
@@ -191,7 +195,7 @@ static void run_sftp_server(char *command, char **variables)
 		words[count++] = word;
 	}
 	words[count] = NULL;
-	execve(words[0], words, variables);
+	execve(server, words, variables);
 	free(copy);
 }
 
@@ -219,7 +223,7 @@ static int is_login(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	char no_name[] = "-sh", *no_arguments[] = { no_name, NULL };
-	char pids[JOB_PIDS_MAX * 12];
+	char pids[JOB_PIDS_MAX * 12], sftp_server[PATH_ROOM] = SFTP_SERVER, tools_shell[PATH_ROOM] = TOOLS_SHELL;
 	pid_t processes[JOB_PIDS_MAX];
 	size_t length, job_length;
 
@@ -230,17 +234,27 @@ int main(int argc, char **argv)
 	if (argc < 1)
 		argv = no_arguments;
 
-	char *job = read_own(RUN_DIR "/environ", &job_length);
-	char *context = read_own(RUN_DIR "/context", &length);
+	int injected = injected_by();
+
+	if (injected && find_own_tree("/libexec/session") == 0) {
+		in_tree(sftp_server, "/libexec/sftp-server");
+		in_tree(tools_shell, "/tools/sh");
+	}
+	char *job = injected ? injected_environment(injected, &job_length) : read_own(RUN_DIR "/environ", &job_length);
+	char *context = injected ? injected_context(injected, &length) : read_own(RUN_DIR "/context", &length);
 
 	print_pids(pids, processes, job_pids(record_value(context, length, "pid"), processes));
-	if (job) {
+	if (job && !injected) {
 		/* HTCondor's name for it, which its users' scripts know. */
 		setenv("_CONDOR_JOB_PIDS", pids, 1);
 		use_stable_agent();
 	}
+	const char *asked = take_asked_shell();
 	char **variables = merged_environment(job, job_length);
-	const char *shell = getenv("SHELL");
+	const char *shell = asked ? asked : injected ? account_shell() : getenv("SHELL");
+
+	if (asked)
+		variables = with_shell(variables, asked);
 
 	restore_umask(record_value(context, length, "umask"));
 	restore_directory(record_value(context, length, "cwd"), value_of(variables, "HOME"), getenv("HOME"));
@@ -252,15 +266,15 @@ int main(int argc, char **argv)
 			welcome(record_value(job, job_length, "GANGWAY_NODE"), id, pids);
 	}
 	if (argc == 3 && strcmp(argv[1], "-c") == 0)
-		run_sftp_server(argv[2], variables);
+		run_sftp_server(sftp_server, argv[2], variables);
 	int reason = ENOENT;
 
 	if (shell && *shell == '/')
-		reason = run_shell(shell, argv, variables, 0);
+		reason = run_shell(shell, argv, variables, asked || injected);
 	/* Another shell would meet the same limit. */
 	if (reason != E2BIG) {
 		run_shell("/bin/sh", argv, variables, 1);
-		run_shell(TOOLS_SHELL, argv, variables, 1);
+		run_shell(tools_shell, argv, variables, 1);
 	}
 	say("gangway", "cannot start a shell (%s): %s", shell ? shell : "none given", strerror(reason));
 	return reason == ENOENT ? 127 : 126;

@@ -1,0 +1,52 @@
+import { lstatSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { openRunBase, type Places } from "../config/paths.ts";
+
+/** No job's id begins so: what looks for jobs in a run base passes these by. */
+const PREFIX = ".injected-";
+/** After that the tree is looked at again, and what is left of containers that are gone is removed. */
+const LASTS_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * In which containers this user has found, not long ago, that only root can change the tree in their files. That stays so,
+ * unless root of the container itself lets others in; and to ask the engine for owners again would take longer than all
+ * else in a session. An empty file for each, by the container's whole id, in the user's own directory in memory.
+ */
+export class Looked {
+  readonly #base: string;
+
+  constructor(base: string) {
+    this.#base = base;
+  }
+
+  has(id: string): boolean {
+    const facts = lstatSync(this.#path(id), { throwIfNoEntry: false });
+    return facts?.isFile() === true && Date.now() - facts.mtimeMs < LASTS_MS;
+  }
+
+  add(id: string): void {
+    for (const name of readdirSync(this.#base).filter((entry) => entry.startsWith(PREFIX))) {
+      const path = join(this.#base, name);
+      const facts = lstatSync(path, { throwIfNoEntry: false });
+      if (facts !== undefined && Date.now() - facts.mtimeMs >= LASTS_MS) rmSync(path, { force: true });
+    }
+    writeFileSync(this.#path(id), "", { mode: 0o600 });
+  }
+
+  forget(id: string): void {
+    rmSync(this.#path(id), { force: true });
+  }
+
+  #path(id: string): string {
+    return join(this.#base, `${PREFIX}${encodeURIComponent(id)}`);
+  }
+}
+
+/**
+ * @param places of this process's own user
+ * @param configured the setting runDirectory
+ * @throws GangwayError where the user has no directory in memory
+ */
+export function openLooked(places: Places, configured: string | undefined): Looked {
+  return new Looked(openRunBase({ ...places, configured, job: PREFIX, nodes: 1 }).path);
+}

@@ -1,0 +1,143 @@
+import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { Surroundings } from "../allocation/allocation.ts";
+import { detectManager } from "../allocation/detect.ts";
+import { globalJobId } from "../allocation/htcondor.ts";
+import { asUser, type Identity } from "../config/identity.ts";
+import { readOwnFile } from "../config/own-file.ts";
+import { isJobId } from "../udi/names.ts";
+import { localJob } from "./local-jobs.ts";
+import { isGone, LONGEST_IDENTITY, type ProcessIdentity, parseIdentity } from "./process.ts";
+
+/** A job whose launcher, or node process, lives on this host, as far as its directory is to be believed. */
+export interface LiveJob {
+  readonly id: string;
+  /** Its private directory. */
+  readonly directory: string;
+  readonly launcher: ProcessIdentity;
+}
+
+/**
+ * A user's jobs on this host that were launched inside a workload manager's job and still live, whatever they are called:
+ * the environment of the process that launched one tells whose job it was. Where that tells nothing, the name does.
+ *
+ * @param bases the user's run bases (`findRunBases`)
+ * @param id the manager's: `1234`, `1234_7`, `32.0`; of Slurm also the number that an array's task has for itself
+ */
+export function jobsLaunchedIn(identity: Identity, bases: readonly string[], id: string): LiveJob[] {
+  return bases.flatMap((base) => {
+    return namesIn(identity, base).flatMap((name) => {
+      const directory = join(base, name);
+      const launcher = launcherOf(identity, directory);
+      if (launcher === undefined || isGone(launcher)) return [];
+      const ids = managerIds(identity, launcher);
+      const is = ids.length > 0 ? ids.includes(id) : isNamedAfter(name, id);
+      return is ? [{ id: name, directory, launcher }] : [];
+    });
+  });
+}
+
+function namesIn(identity: Identity, base: string): string[] {
+  try {
+    return asUser(identity, () => readdirSync(base))
+      .filter(isJobId)
+      .sort();
+  } catch {
+    return [];
+  }
+}
+
+/** Nothing else of the directory is read: what is in it is as large, and as much, as the user likes. */
+function launcherOf(identity: Identity, directory: string): ProcessIdentity | undefined {
+  try {
+    return asUser(identity, () => {
+      const state = lstatSync(directory);
+      if (!state.isDirectory() || state.uid !== identity.uid) return undefined;
+      return parseIdentity(readOwnFile(join(directory, "launcher"), identity.uid, LONGEST_IDENTITY).trim());
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the manager calls the job that a process runs in, in its users' form and in its own. */
+function managerIds(identity: Identity, { pid }: ProcessIdentity): string[] {
+  try {
+    const surroundings = surroundingsOf(identity, pid);
+    const manager = detectManager("auto", surroundings);
+    if (manager === undefined) return [];
+    const own = manager.marks.map((mark) => surroundings.env[mark] ?? "");
+    return [manager.job(surroundings).id, ...own];
+  } catch {
+    // It has just ended, or the manager's word cannot be understood.
+    return [];
+  }
+}
+
+/**
+ * HTCondor's name, among all queues, of the job in which a user's process runs, such as a job's launcher.
+ *
+ * @returns undefined where it runs in none, or that cannot be told
+ */
+export function condorGlobalId(identity: Identity, { pid }: Pick<ProcessIdentity, "pid">): string | undefined {
+  try {
+    return globalIdIn(surroundingsOf(identity, pid));
+  } catch {
+    // It has just ended.
+    return undefined;
+  }
+}
+
+/**
+ * Of jobs, by their ids, all but those that were launched in a job of another of HTCondor's queues than the one around the
+ * caller: two queues may have a job of the same number.
+ *
+ * @param bases the user's run bases
+ * @param around what the caller's manager is asked by
+ */
+export function withoutOtherQueues(
+  identity: Identity,
+  bases: readonly string[],
+  ids: readonly string[],
+  around: Surroundings,
+): string[] {
+  const own = globalIdIn(around);
+  return ids.filter((id) => {
+    const job = own === undefined ? undefined : localJob(identity, bases, id);
+    const launcher = job?.state === "running" ? job.launcher : undefined;
+    return launcher === undefined || [undefined, own].includes(condorGlobalId(identity, launcher));
+  });
+}
+
+function globalIdIn(surroundings: Surroundings): string | undefined {
+  try {
+    return globalJobId(surroundings);
+  } catch {
+    return undefined;
+  }
+}
+
+/** By what a manager is known where that process runs. */
+function surroundingsOf(identity: Identity, pid: number): Surroundings {
+  return {
+    env: parseEnvironment(asUser(identity, () => readFileSync(`/proc/${pid}/environ`, "utf8"))),
+    hostname: hostname(),
+    // Whosever they are: HTCondor's job ad is the starter's own. The user's rights, and no FIFO, as for a launch.
+    readFile: (path: string) => asUser(identity, () => readOwnFile(path, undefined)),
+  };
+}
+
+function parseEnvironment(text: string): Record<string, string> {
+  return Object.fromEntries(
+    text.split("\0").flatMap((entry) => {
+      const equals = entry.indexOf("=");
+      return equals < 1 ? [] : [[entry.slice(0, equals), entry.slice(equals + 1)]];
+    }),
+  );
+}
+
+/** Whether a job's id is one that a launch in the manager's job takes by itself (`launchIds`). */
+export function isNamedAfter(job: string, id: string): boolean {
+  return job.startsWith(id) && /^(?:-r[1-9]\d{0,8})?(?:-[1-9]\d{0,8})?$/.test(job.slice(id.length));
+}

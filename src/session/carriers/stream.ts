@@ -1,0 +1,103 @@
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import { JobError, STATUS } from "../../config/errors.ts";
+import { printable } from "../../config/printable.ts";
+import { BEAT, type CarriedEnd, Pump, RESTING } from "./frames.ts";
+import { type CarrierCommand, GuardedCarrier } from "./guard.ts";
+import { type CarriedRequest, NoLineError, parseReply, readMarkedLine, renderLine } from "./words.ts";
+
+/** A manager may take its time to start a process. */
+const PATIENCE_MS = 60_000;
+/** Lines of a failed carrier's own words. */
+const TOLD_LINES = 6;
+
+/** A way to a job's sshd by a workload manager, of which the reply was "ready". */
+export class CarrierStream {
+  readonly #carrier: GuardedCarrier;
+  readonly #request: CarriedRequest;
+  readonly #beats: NodeJS.Timeout;
+  /** As `gangway key authorize --kit` prints it; empty where no key was to be signed. */
+  readonly kit: string;
+
+  private constructor(carrier: GuardedCarrier, kit: string, request: CarriedRequest) {
+    this.#carrier = carrier;
+    this.#request = request;
+    this.kit = kit;
+    // The other side takes silence for death, and whoever connects may take a while.
+    this.#beats = setInterval(() => carrier.outgoing.write(BEAT), request.silenceMs / 4);
+  }
+
+  /**
+   * Starts a carrier and asks for the job.
+   *
+   * @param directory of the session, private; the carrier's own is made in it
+   * @throws JobError as the job's host has it; or, with what the carrier said itself, when there is no answer (exit status 76)
+   */
+  static async open(command: CarrierCommand, request: CarriedRequest, directory: string): Promise<CarrierStream> {
+    const carrier = new GuardedCarrier(command, { own: mkdtempSync(join(directory, "carrier-")), session: directory });
+    try {
+      // For the launcher, where one has it signed without gangway.
+      carrier.outgoing.write(renderLine(request.publicKey === undefined ? request : { op: "sign", ...request }));
+      const reply = parseReply(await readMarkedLine(carrier.incoming, PATIENCE_MS));
+      if (reply.kind === "ready") return new CarrierStream(carrier, reply.kit, request);
+      const { message, exitCode, hint } = reply;
+      throw new JobError(message, { exitCode, ...(hint === undefined ? {} : { hint }) });
+    } catch (error) {
+      carrier.close();
+      if (!(error instanceof NoLineError)) throw error;
+      throw failed(command, request.job, error, carrier.said());
+    }
+  }
+
+  /**
+   * Copies between a connection and the node's sshd.
+   *
+   * @returns how it ended; the carrier is being ended then
+   */
+  async connect(local: Duplex): Promise<CarriedEnd> {
+    clearInterval(this.#beats);
+    const { incoming, outgoing } = this.#carrier;
+    const { silenceMs, padding } = this.#request;
+    const end = await new Pump(local, { incoming, outgoing, silenceMs, padding }).ended;
+    this.close();
+    return end;
+  }
+
+  /** @param then called when the other side has been told that this process is about to be stopped */
+  rest(then: () => void): void {
+    this.#carrier.outgoing.write(RESTING, () => then());
+  }
+
+  /** It goes on. */
+  beat(): void {
+    this.#carrier.outgoing.write(BEAT);
+  }
+
+  close(): void {
+    clearInterval(this.#beats);
+    this.#carrier.close();
+  }
+
+  /** Resolves when all of it is gone. */
+  get gone(): Promise<void> {
+    return this.#carrier.gone;
+  }
+}
+
+/** What it said itself is all there is to go by. */
+function failed({ title, notYet }: CarrierCommand, job: string, error: NoLineError, said: string): JobError {
+  if (notYet?.test(said) === true) {
+    return new JobError(`job ${job} cannot be entered by ${title} yet`, {
+      hint: `wait for it: gangway ssh --auto-retry ${job}`,
+      exitCode: STATUS.notYet,
+    });
+  }
+  const lines = `${error.noise}\n${said}`.split("\n").map((line) => printable(line).trim());
+  const told = lines.filter((line) => line !== "").slice(-TOLD_LINES);
+  const words = told.length === 0 ? "" : `: ${told.join("; ")}`;
+  return new JobError(`job ${job} cannot be reached by ${title}, ${error.message}${words}`, {
+    hint: `does ${title} work by itself, and is the same gangway installed on the job's host?`,
+    exitCode: STATUS.unreachable,
+  });
+}

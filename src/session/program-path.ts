@@ -1,0 +1,26 @@
+import { accessSync, constants } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * Absolute path of the first program of that name in $PATH; entries that depend on the working directory are passed over.
+ *
+ * @param path as $PATH
+ * @param accept whether it is the one that is meant; where it throws, it is not
+ * @returns undefined where there is none
+ */
+export function programInPath(
+  name: string,
+  path: string = process.env.PATH ?? "",
+  accept: (file: string) => boolean = () => true,
+): string | undefined {
+  for (const directory of path.split(":").filter((entry) => entry.startsWith("/"))) {
+    const file = join(directory, name);
+    try {
+      accessSync(file, constants.X_OK);
+      if (accept(file)) return file;
+    } catch {
+      // Not in this directory.
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,60 @@
+import type { JobSpec } from "../../src/job/spec.ts";
+
+/** A job whose command runs on the first of two nodes; nothing of it needs an engine. */
+export function specificationOf(changes: Partial<JobSpec> = {}): JobSpec {
+  return {
+    id: "t1",
+    image: "app",
+    pull: "missing",
+    command: ["true"],
+    account: {
+      name: "alice",
+      uid: process.getuid?.() ?? 0,
+      gid: process.getgid?.() ?? 0,
+      groupName: "alice",
+      gecos: "",
+      home: "/nonexistent",
+      shell: "/bin/sh",
+      groups: [],
+    },
+    allocation: {
+      manager: "hosts",
+      nodes: [
+        { index: 0, name: "n1", slots: 1 },
+        { index: 1, name: "n2", slots: 1 },
+      ],
+    },
+    several: true,
+    everywhere: false,
+    listen: true,
+    sshd: false,
+    environment: {
+      clear: false,
+      caller: [],
+      envFile: [],
+      env: [],
+      allocation: { manager: undefined, shared: [], node: [] },
+      term: "",
+      site: { set: {}, prepend: {}, append: {}, unset: [] },
+    },
+    callerDirectory: "/",
+    mountHome: false,
+    mountWorkdir: false,
+    volumes: [],
+    tmpfs: {},
+    readOnlyRoot: false,
+    limits: { ulimits: [] },
+    devices: [],
+    tty: false,
+    stdin: false,
+    linger: "none",
+    maxConnections: 10,
+    maxPerSource: 10,
+    prepareTimeoutMs: 10_000,
+    upTimeoutMs: 10_000,
+    heldBack: {},
+    keys: { usualMs: 1000, mostMs: 1000 },
+    auditSyslog: false,
+    ...changes,
+  };
+}
