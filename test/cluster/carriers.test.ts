@@ -1,15 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, OTHER, USER } from "../job/harness.ts";
+import { driverWords, SIZES, type Step } from "../job/terminal.ts";
 import { CarriedSession, cancel, launch, nothingLeft, runs, SILENCE_MS } from "./carried.ts";
 import { asRoot, runOn, startOn } from "./cluster.ts";
 import { fieldOf, HOST_DOCKER, loadInto, scontrol } from "./slurm.ts";
 
 /* From the controller, which has neither engine nor route to a container nor a run directory of any job: by srun. */
 
-const DRIVER = readFileSync(join(import.meta.dirname, "../job/pty.py"), "utf8");
 const MIB = 2 ** 20;
 
 let job = "";
@@ -50,17 +48,9 @@ describe("a session by srun", () => {
   });
 
   test("a terminal with its size, and its changes", async () => {
-    const argv = ["gangway", "ssh", "-t", job, "trap 'stty size' WINCH; stty size; while :; do sleep 0.1; done"];
-    const steps = [{ expect: "^30 90$" }, { resize: [50, 132] }, { expect: "^50 132$" }, { send: "\u0003" }];
-    const task = { argv, rows: 30, columns: 90, seconds: 40, steps };
-    const { stdout } = await runOn("ctl", [
-      "env",
-      "TERM=xterm",
-      "/usr/bin/python3",
-      "-c",
-      DRIVER,
-      JSON.stringify(task),
-    ]);
+    const argv = ["gangway", "ssh", "-t", job, SIZES];
+    const steps: Step[] = [{ expect: "^30 90$" }, { resize: [50, 132] }, { expect: "^50 132$" }, { send: "\u0003" }];
+    const { stdout } = await runOn("ctl", ["env", "TERM=xterm", ...driverWords(argv, steps)]);
     expect(JSON.parse(stdout)).toMatchObject({ missing: null, code: 130 });
     await nothingLeft();
   });

@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { eventually, USER } from "../job/harness.ts";
+import { eventually, type RunResult, USER } from "../job/harness.ts";
 import { asRoot, type Machine, place, runBase, runThere } from "./condor.ts";
 
 /* Sessions that condor_ssh_to_job carries, from the host that only submits, which has neither an engine nor a way to a container. */
 
-/** So long without a word is death, in the sessions that are killed. */
-const SILENCE = "2s";
+/** So long without a word is death, in the sessions that are killed: more than a busy machine is silent while one begins. */
+export const SILENCE = "6s";
 
 /** The far end, among the processes of the user that are in a job of this pool: other tests have such, too. */
 export const FAR_END = "^\\S*(node .*gangway |connector --)carried";
@@ -87,9 +87,21 @@ export async function waitingSession(job: string): Promise<{ readonly ended: Pro
   count += 1;
   const command = `sleep 4321${String(count).padStart(4, "0")}`;
   const words = ["env", `GANGWAY_NODE_SILENCE=${SILENCE}`, "gangway", "ssh", job, `exec ${command}`];
-  const ended = runThere(words, { machine: "submit" }).then(({ code }) => code);
-  await eventually("the command runs", 40, () => processesOn("first", `^${command}`).length > 0);
-  return { ended };
+  const running = runThere(words, { machine: "submit" });
+  await commandRuns(command, running);
+  return { ended: running.then(({ code }) => code) };
+}
+
+/** Waits for a session's command. @throws Error that tells how the session has ended, where it has before */
+export async function commandRuns(command: string, session: Promise<RunResult>): Promise<void> {
+  let end: RunResult | undefined;
+  void session.then((result) => {
+    end = result;
+  });
+  await eventually(`the command runs: ${command}`, 40, () => {
+    if (end !== undefined) throw new Error(`the session has ended before its command ran: ${JSON.stringify(end)}`);
+    return processesOn("first", `^${command}`).length > 0;
+  });
 }
 
 /** Starts such a session and kills gangway so many milliseconds later. @returns the exit status */

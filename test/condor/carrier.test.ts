@@ -1,14 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, IMAGES, OTHER } from "../job/harness.ts";
-import { FAR_END, killAll, processesOn } from "./carried.ts";
+import { driverWords, SIZES, type Step } from "../job/terminal.ts";
+import { commandRuns, FAR_END, killAll, processesOn, SILENCE } from "./carried.ts";
 import { asRoot, CondorJob, condorUp, runBase, runThere } from "./condor.ts";
 
 /* The pool is one machine, so that this way is not the best here: it is asked for by its name. */
 
-const DRIVER = readFileSync(join(import.meta.dirname, "../job/pty.py"), "utf8");
 const BY_CONDOR = ["gangway", "ssh", "--connect", "condor"];
 const MIB = 2 ** 20;
 
@@ -70,10 +68,9 @@ describe("a session by condor_ssh_to_job", () => {
   });
 
   test("a terminal with its size, and its changes", async () => {
-    const argv = [...BY_CONDOR, "-t", job.cluster, "trap 'stty size' WINCH; stty size; while :; do sleep 0.1; done"];
-    const steps = [{ expect: "^30 90$" }, { resize: [50, 132] }, { expect: "^50 132$" }, { send: "\u0003" }];
-    const task = { argv, rows: 30, columns: 90, seconds: 40, steps };
-    const { stdout } = await runThere(["env", "TERM=xterm", "/usr/bin/python3", "-c", DRIVER, JSON.stringify(task)]);
+    const argv = [...BY_CONDOR, "-t", job.cluster, SIZES];
+    const steps: Step[] = [{ expect: "^30 90$" }, { resize: [50, 132] }, { expect: "^50 132$" }, { send: "\u0003" }];
+    const { stdout } = await runThere(["env", "TERM=xterm", ...driverWords(argv, steps)]);
     expect(JSON.parse(stdout)).toMatchObject({ missing: null, code: 130 });
   });
 
@@ -109,12 +106,12 @@ describe("a session by condor_ssh_to_job", () => {
     async (_name, pattern) => {
       const running = runThere([
         "env",
-        "GANGWAY_NODE_SILENCE=2s",
+        `GANGWAY_NODE_SILENCE=${SILENCE}`,
         ...BY_CONDOR,
         job.cluster,
         "echo up >/tmp/up; exec sleep 4321",
       ]);
-      await eventually("the command runs", 40, () => processesOn("first", "^sleep 4321").length > 0);
+      await commandRuns("sleep 4321", running);
       killAll("first", pattern, { inJobs: pattern === FAR_END });
       expect((await running).code).not.toBe(0);
       await nothingLeft();

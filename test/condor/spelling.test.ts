@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, IMAGES, INSTALL, OTHER, type RunResult, run, USER } from "../job/harness.ts";
+import { driverWords, type Step } from "../job/terminal.ts";
 import { CondorJob, condorUp, runBase, runThere, there } from "./condor.ts";
 
 /*
@@ -10,7 +10,6 @@ import { CondorJob, condorUp, runBase, runThere, there } from "./condor.ts";
  */
 
 const OURS = `${INSTALL}/lib/gangway/condor/condor_ssh_to_job`;
-const DRIVER = readFileSync(join(import.meta.dirname, "../job/pty.py"), "utf8");
 const TELL = "readlink /proc/self/ns/pid >instance; while [ ! -e go ]; do sleep 0.1; done; cat go; exit 5\n";
 
 async function ours(words: readonly string[], options: { input?: string } = {}): Promise<RunResult> {
@@ -94,7 +93,7 @@ describe.each(["debian", "bare", "scratch"] as const)("into a job of the image %
   });
 
   test("on a terminal there is a shell, with the client's TERM, in the terminal's size, whatever that becomes", async () => {
-    const steps = [
+    const steps: Step[] = [
       { send: "echo in $TERM; tty; stty size\r" },
       { expect: "in vt220\\s+/dev/pts/\\d+\\s+30 90" },
       { resize: [50, 132] },
@@ -103,8 +102,8 @@ describe.each(["debian", "bare", "scratch"] as const)("into a job of the image %
       { expect: "50 132" },
       { send: "exit 4\r" },
     ];
-    const task = { argv: [OURS, job(image).cluster], rows: 30, columns: 90, seconds: 40, steps };
-    const { stdout } = await runThere(["env", "TERM=vt220", "/usr/bin/python3", "-c", DRIVER, JSON.stringify(task)]);
+    const argv = [OURS, job(image).cluster];
+    const { stdout } = await runThere(["env", "TERM=vt220", ...driverWords(argv, steps)]);
     expect(JSON.parse(stdout)).toMatchObject({ missing: null, code: 4 });
   });
 

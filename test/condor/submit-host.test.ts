@@ -1,9 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { STATUS } from "../../src/config/errors.ts";
 import { eventually, IMAGES, OTHER } from "../job/harness.ts";
+import { driverWords, SIZES, type Step } from "../job/terminal.ts";
 import { inPart } from "../whole.ts";
 import { kill, killedAfter, nothingLeft, VICTIMS, type Victim, waitingSession } from "./carried.ts";
 import { alignQueues, asRoot, CondorJob, condorUp, runThere, there } from "./condor.ts";
@@ -13,7 +12,6 @@ import { alignQueues, asRoot, CondorJob, condorUp, runThere, there } from "./con
  * a word on how to get there, by condor_ssh_to_job.
  */
 
-const DRIVER = readFileSync(join(import.meta.dirname, "../job/pty.py"), "utf8");
 const MIB = 2 ** 20;
 const SUBMIT = { machine: "submit" } as const;
 /** As test/rig/condor.sh names it. */
@@ -61,16 +59,9 @@ describe("a session from a submit host", () => {
   });
 
   test("has a terminal with its size, and its changes", async () => {
-    const argv = [
-      "gangway",
-      "ssh",
-      "-t",
-      job.cluster,
-      "trap 'stty size' WINCH; stty size; while :; do sleep 0.1; done",
-    ];
-    const steps = [{ expect: "^30 90$" }, { resize: [50, 132] }, { expect: "^50 132$" }, { send: "\u0003" }];
-    const task = { argv, rows: 30, columns: 90, seconds: 40, steps };
-    const { stdout } = await from(["env", "TERM=xterm", "/usr/bin/python3", "-c", DRIVER, JSON.stringify(task)]);
+    const argv = ["gangway", "ssh", "-t", job.cluster, SIZES];
+    const steps: Step[] = [{ expect: "^30 90$" }, { resize: [50, 132] }, { expect: "^50 132$" }, { send: "\u0003" }];
+    const { stdout } = await from(["env", "TERM=xterm", ...driverWords(argv, steps)]);
     expect(JSON.parse(stdout)).toMatchObject({ missing: null, code: 130 });
   });
 

@@ -18,6 +18,19 @@ export interface TerminalResult {
 const DRIVER = readFileSync(join(import.meta.dirname, "pty.py"), "utf8");
 
 /**
+ * Prints the terminal's size, and each that it has later, until ^C. The trap for ^C is for bash: it goes on where what it waits
+ * for, here an stty that has printed its size, ends well in the moment of the signal.
+ */
+export const SIZES = "trap 'stty size' WINCH; trap 'exit 130' INT; stty size; while :; do sleep 0.1; done";
+
+/** The words that run pty.py, which prints a {@link TerminalResult} with `missing`. */
+export function driverWords(argv: readonly string[], steps: readonly Step[]): string[] {
+  // By its path: in the PATH of whoever runs the tests another may stand first that is theirs alone.
+  const task = { argv, rows: 30, columns: 90, seconds: 40, steps };
+  return ["/usr/bin/python3", "-c", DRIVER, JSON.stringify(task)];
+}
+
+/**
  * Runs a program on a terminal of 30 rows and 90 columns, and talks with it (see pty.py).
  *
  * @throws Error with all output when something that was expected did not come
@@ -27,9 +40,7 @@ export async function onTerminal(
   steps: readonly Step[],
   options: RunOptions = {},
 ): Promise<TerminalResult> {
-  const task = { argv, rows: 30, columns: 90, seconds: 40, steps };
-  // By its path: in the PATH of whoever runs the tests another may stand first that is theirs alone.
-  const driver = await run(["/usr/bin/python3", "-c", DRIVER, JSON.stringify(task)], {
+  const driver = await run(driverWords(argv, steps), {
     ...options,
     env: { TERM: "xterm", ...options.env },
   });
