@@ -113,7 +113,7 @@ function firstLabel(host: string): string {
 /** What has left the queue does not come back: it is not one to wait for. */
 export function noSuchJob({ cluster, proc }: CondorId, where: string): JobError {
   return new JobError("Unable to fetch job ad; is it still in the queue?", {
-    hint: `there is no job ${cluster}.${proc}: ${where}`,
+    hint: `job ${cluster}.${proc} is not in it: ${where}`,
     exitCode: STATUS.ended,
   });
 }

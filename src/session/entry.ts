@@ -27,6 +27,12 @@ type FoundHere = Extract<Found, { where: "here" }>;
  */
 export async function withEntry<T>(request: EntryRequest, work: Work<T>): Promise<T> {
   const { target, via } = request;
+  if (via !== undefined && request.way !== undefined && request.way !== "ssh") {
+    throw new UsageError(`--connect ${request.way} is no way beside --via: from there on the host ${via} chooses`, {
+      hint: `leave one of the two out; or: ssh ${via} gangway ssh --connect ${request.way} ${target}`,
+      exitCode: STATUS.usage,
+    });
+  }
   if (via !== undefined) return await entryThrough(request, checkCarrier(via), readingsOf(target)[0], work);
   if (isManagerWay(request.way)) {
     const { askManager } = await import("./carriers/managed.ts");

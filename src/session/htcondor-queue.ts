@@ -212,13 +212,19 @@ export function explainQueued(job: QueuedJob, user: string): JobError | undefine
         exitCode: STATUS.unreachable,
       });
     case SUSPENDED:
-      return new JobError(`Job ${id} is suspended: its slot is needed by others`, { exitCode: STATUS.notYet });
+      return new JobError(`Job ${id} is suspended.`, {
+        hint: `its slot is needed by others, or condor_suspend was called: then condor_continue ${id}`,
+        exitCode: STATUS.notYet,
+      });
     case REMOVED:
       return new JobError(`Job ${id} has been removed`, { exitCode: STATUS.ended });
     case COMPLETED:
       return new JobError(`Job ${id} has completed`, { exitCode: STATUS.ended });
     case IDLE:
-      return new JobError(`Job ${id} is not running.`, { exitCode: STATUS.notYet });
+      return new JobError(`Job ${id} is not running.`, {
+        hint: `condor_q -better-analyze ${id} tells why; --auto-retry (of condor_ssh_to_job: -auto-retry) waits until it does`,
+        exitCode: STATUS.notYet,
+      });
     default:
       return undefined;
   }

@@ -46,7 +46,7 @@ export function clientProgram(
     return { program: join(udiImage, "bin", name), words: ["-S", sshProgram(udiImage)] };
   }
   throw new UsageError(`there is no ${quoted(name)} in the PATH`, {
-    hint: "name another client, or say where it is: --ssh /path/to/it",
+    hint: "name another client, or say where it is by its path",
     exitCode: STATUS.usage,
   });
 }

@@ -48,7 +48,11 @@ test("gangway ssh --via: a key for one session, and nothing of it stays", async 
     const via = ["--via", "login.example.org"];
     expect(await enter([...via, "reach-via", "hostname; exit 4"])).toMatchObject({ code: 4, stdout: "node1\n" });
     expect(await enter([...via, "node2.reach-via.job", "hostname"])).toMatchObject({ code: 0, stdout: "node2\n" });
-    expect(await enter([...via, "--connect", "tcp", "reach-via", "hostname"])).toMatchObject({ stdout: "node1\n" });
+    expect(await enter([...via, "--connect", "ssh", "reach-via", "hostname"])).toMatchObject({ stdout: "node1\n" });
+    expect(await enter([...via, "--connect", "tcp", "reach-via", "hostname"])).toMatchObject({
+      code: 64,
+      stderr: saying("is no way beside --via"),
+    });
     expect(await enter([...via, "reach-none"])).toMatchObject({ code: 68, stderr: saying('no job "reach-none"') });
     expect(await enter(["--via", "nowhere.invalid", "reach-via"])).toMatchObject({ code: 76 });
     expect(sessionFiles()).toEqual([]);
