@@ -86,6 +86,8 @@ SCHEDD_INTERVAL = 2
 SCHEDD_MIN_INTERVAL = 1
 UPDATE_INTERVAL = 5
 JOB_START_DELAY = 0
+# It would raise limits of this machine's kernel, for good: a Podman that was started before has lower ones than its clients then.
+ENABLE_KERNEL_TUNING = False
 END
 }
 
