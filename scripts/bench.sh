@@ -66,7 +66,7 @@ esac
 scripts/install.sh "$GANGWAY_TEST_INSTALL"
 mkdir -p build/bench
 musl-gcc -std=c11 -D_GNU_SOURCE -O2 -static -s -Wall -Wextra -o build/bench/rounds bench/rounds.c
-npx esbuild bench/main.ts bench/rendezvous-nodes.ts --bundle --platform=node --format=esm --target=node20 --log-level=warning \
+npx esbuild bench/main.ts bench/rendezvous-nodes.ts bench/tls-accept.ts --bundle --platform=node --format=esm --target=node20 --log-level=warning \
   --outdir=build/bench --out-extension:.js=.mjs
 npx esbuild bench/unfold.ts --bundle --platform=node --format=cjs --target=node20 --log-level=warning --outfile=build/bench/unfold.cjs
 # Behind us, since bash heeds a signal only when what runs in front of it has ended.
