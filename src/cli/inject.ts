@@ -2,8 +2,7 @@ import { STATUS, UsageError } from "../config/errors.ts";
 import { flagsFrom } from "../config/flags.ts";
 import { printable } from "../config/printable.ts";
 import type { ForeignContainers } from "../engine/foreign.ts";
-import { isSsh } from "../session/clients.ts";
-import { runClient } from "../session/enter.ts";
+import { placeholdersFor, runClient } from "../session/enter.ts";
 import { parseSshWords, type SshWords } from "../session/ssh-words.ts";
 import { callersPlaces, configure, connectForeign, udiImageOf } from "./context.ts";
 import { print } from "./output.ts";
@@ -119,7 +118,7 @@ async function enter({ engine, container, rest, udiImage, config, once }: EnterR
     runDirectory: config.values.runDirectory,
     untilGone: once,
     userConfig: rest.configFile,
-    placeholders: rest.client === undefined || isSsh(rest.client) ? [] : (["remote"] as const),
+    placeholders: placeholdersFor(rest),
   };
   try {
     return await withInjectedEntry(session, async (entry) => {

@@ -92,9 +92,15 @@ function optionsEnd(words: readonly string[], valued: string): number {
   return words.length;
 }
 
-/** `remote`, `me@remote`, `remote:file`, `sftp://remote/…`: the user says where the job's name belongs. */
-function namesRemote(words: readonly string[]): boolean {
-  return words.some((word) => /^(?:[a-z]+:\/\/)?(?:[^@/:]*@)?remote(?:$|[:/])/.test(word));
+/**
+ * `remote`, `me@remote`, `remote:file`, `sftp://remote/…`: the user says where the job's name belongs. The name as it was typed
+ * does so with a file alone, `32.0:file`: without one it may be any word of the client's.
+ */
+function namesJob(words: readonly string[], typed: string | undefined): boolean {
+  return words.some((word) => {
+    const [, scheme = "", name, then = ""] = /^([a-z]+:\/\/)?(?:[^@/:]*@)?([^@/:]+)($|[:/])/.exec(word) ?? [];
+    return name === "remote" || (name === typed && name !== undefined && (then === ":" || scheme !== ""));
+  });
 }
 
 /**
@@ -104,6 +110,7 @@ function namesRemote(words: readonly string[]): boolean {
  *
  * @param options of ssh's that stood before the job
  * @param rest the user's words
+ * @param typed the job as it was typed: as good as the placeholder
  * @throws UsageError (exit status 64) for an option that means something else to the client
  */
 export function clientArguments(
@@ -111,9 +118,10 @@ export function clientArguments(
   { configFile, host }: Pick<Entry, "configFile" | "host">,
   options: readonly string[],
   rest: readonly string[],
+  typed?: string,
 ): string[] {
   const front = ["-F", configFile, ...words, ...sharedOptions(name, options)];
-  if (name === "scp" || namesRemote(rest)) return [...front, ...rest];
+  if (name === "scp" || namesJob(rest, typed)) return [...front, ...rest];
   const end = optionsEnd(rest, WITH_ARGUMENT[name] ?? "");
   return [...front, ...rest.slice(0, end), host, ...rest.slice(end)];
 }

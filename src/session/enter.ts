@@ -1,5 +1,5 @@
 import type { ClientRule } from "../config/parse-container.ts";
-import type { Placeholder } from "../udi/ssh-config.ts";
+import { isTypedName, type Placeholder } from "../udi/ssh-config.ts";
 import { runChild } from "./child.ts";
 import { ruledCommand, ruleFor } from "./client-rules.ts";
 import { clientArguments, isSsh } from "./clients.ts";
@@ -33,8 +33,8 @@ export interface ClientEnd {
  * @throws JobError, UsageError with the exit statuses of docs/internals.md, section 10
  */
 export async function enterJob({ words, rules = [], ...request }: EnterRequest): Promise<number> {
-  const { via, login, configFile: userConfig, client } = words;
-  const placeholders: readonly Placeholder[] = client === undefined || isSsh(client) ? [] : ["remote"];
+  const { via, login, configFile: userConfig } = words;
+  const placeholders = placeholdersFor(words);
   return await withEntry({ ...request, via, login, userConfig, placeholders }, async (entry) => {
     const { code, interrupted } = await runClient(entry, words, rules);
     if (code === 255) await entry.explain(interrupted);
@@ -42,10 +42,16 @@ export async function enterJob({ words, rules = [], ...request }: EnterRequest):
   });
 }
 
+/** Who has just typed the job's name types it again, as scp has it: `JOB:file`. ssh itself takes its host from us alone. */
+export function placeholdersFor({ client, target = "" }: Pick<SshWords, "client" | "target">): readonly Placeholder[] {
+  if (client === undefined || isSsh(client)) return [];
+  return isTypedName(target) ? ["remote", target] : ["remote"];
+}
+
 /** Runs the client program with an entry, to its end. */
 export async function runClient(
   entry: Entry,
-  { client, options, command }: Pick<SshWords, "client" | "options" | "command">,
+  { client, options, command, target }: Pick<SshWords, "client" | "options" | "command" | "target">,
   rules: readonly ClientRule[] = [],
 ): Promise<ClientEnd> {
   const { configFile, host, spawning } = entry;
@@ -57,7 +63,7 @@ export async function runClient(
       return await runChild(clientProgram(ruled, entry).program, rest, stdio);
     }
     const { program, words } = clientProgram(client.program, entry);
-    return await runChild(program, [...words, ...clientArguments(client, entry, options, command)], stdio);
+    return await runChild(program, [...words, ...clientArguments(client, entry, options, command, target)], stdio);
   }
   const timeout = ["-o", `ConnectTimeout=${CONNECT_TIMEOUT_S}`];
   const program = client?.program ?? sshProgram(entry.udiImage ?? "");

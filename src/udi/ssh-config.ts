@@ -76,8 +76,16 @@ function patterns(names: ReadonlySet<string>, suffix: string | undefined): reado
 /** Seconds until a node has to have said who it is. */
 const CONNECT_TIMEOUT_S = 60;
 
+declare const typed: unique symbol;
+/** A name as it was typed, that is no pattern of ssh_config's. */
+export type TypedName = string & { readonly [typed]: true };
+
+export function isTypedName(text: string): text is TypedName {
+  return /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(text);
+}
+
 /** What stands for a job in the words of a client program; `*`: any name. */
-export type Placeholder = "remote" | "*";
+export type Placeholder = "remote" | "*" | TypedName;
 
 export interface KitNode {
   /** What the user types: `JOB.job` for the head, `NODE.JOB.job`, further aliases. */

@@ -68,6 +68,8 @@ describe("a session by srun", () => {
     const copies = [
       ["rsync", "-e", "gangway ssh", "/tmp/carried.data", `${job}:/tmp/carried.rsync`],
       ["gangway", "ssh", "--ssh", "scp -q", job, "/tmp/carried.data", "remote:/tmp/carried.scp"],
+      ["gangway", "ssh", "--ssh", "scp -q", `${job}.n1`, `${job}.n1:/tmp/carried.scp`, "/tmp/carried.back"],
+      ["cmp", "/tmp/carried.data", "/tmp/carried.back"],
       ["sh", "-c", `echo 'put /tmp/carried.data /tmp/carried.sftp' | gangway ssh --ssh 'sftp -q -b -' ${job}`],
     ];
     for (const words of copies) expect(await runOn("ctl", words)).toMatchObject({ code: 0, stderr: "" });
@@ -77,7 +79,7 @@ describe("a session by srun", () => {
     );
     const sum = createHash("sha256").update(data).digest("hex");
     expect(sums.stdout).toBe(`${sum}  -\n`.repeat(3));
-    await runOn("ctl", ["rm", "/tmp/carried.data"]);
+    await runOn("ctl", ["rm", "/tmp/carried.data", "/tmp/carried.back"]);
     await nothingLeft();
   });
 

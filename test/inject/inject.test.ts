@@ -86,7 +86,7 @@ describe.each(DIFFERENT_ENGINES)("a container of $name", (engine) => {
       chownSync(join(cwd, "data"), USER.uid, USER.gid);
       const { name } = container;
       const options = { cwd, engine };
-      const copied = await container.inject(["data", "remote:/tmp/one"], { cwd, words: ["--ssh", "scp -q"] });
+      const copied = await container.inject(["data", `${name}:/tmp/one`], { cwd, words: ["--ssh", "scp -q"] });
       expect(copied).toMatchObject({ code: 0, stderr: "" });
       const input = "rename /tmp/one /tmp/two\n";
       const batch = await container.inject(["-b", "-"], { cwd, input, words: ["--ssh", "sftp -q"] });

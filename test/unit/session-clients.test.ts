@@ -70,7 +70,7 @@ describe("a command that is written as one text", () => {
 describe("a client program", () => {
   const entry = { configFile: "/c", host: "n.j.job" };
   const argumentsOf = (command: string, rest: string[], options: string[] = []) =>
-    clientArguments(parseClient(command, "--ssh"), entry, options, rest);
+    clientArguments(parseClient(command, "--ssh"), entry, options, rest, "7.n2");
 
   it.each<[string, string[], string[]]>([
     ["sftp", [], ["-F", "/c", "n.j.job"]],
@@ -80,6 +80,10 @@ describe("a client program", () => {
     ["scp -r", ["remote:out", "."], ["-F", "/c", "-r", "remote:out", "."]],
     ["/usr/bin/scp", ["-p", "a", "me@remote:b"], ["-F", "/c", "-p", "a", "me@remote:b"]],
     ["sshfs", ["remote:/x", "/mnt"], ["-F", "/c", "remote:/x", "/mnt"]],
+    ["sshfs", ["7.n2:/x", "/mnt"], ["-F", "/c", "7.n2:/x", "/mnt"]],
+    ["sftp", ["me@7.n2:out"], ["-F", "/c", "me@7.n2:out"]],
+    ["sftp", ["sftp://7.n2/out"], ["-F", "/c", "sftp://7.n2/out"]],
+    ["other", ["7.n2", "7xn2:out"], ["-F", "/c", "n.j.job", "7.n2", "7xn2:out"]],
     ["autossh -M 0", [], ["-F", "/c", "-M", "0", "n.j.job"]],
     ["sftp", ["--", "x"], ["-F", "/c", "--", "n.j.job", "x"]],
   ])("%s %j", (command, rest, expected) => {
