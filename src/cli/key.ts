@@ -7,9 +7,10 @@ import { launcherSocketOf } from "../job/directory.ts";
 import { type LauncherAddress, listKeys, revokeKey, signKey } from "../job/owner-client.ts";
 import { isComment, type KeyEntry, LONGEST_COMMENT } from "../job/owner-protocol.ts";
 import { relayKit } from "../session/carrier.ts";
+import type { ManagedJob } from "../session/carriers/client.ts";
 import { kitOf } from "../session/kit-of.ts";
-import { renderKitReply } from "../session/kit-reply.ts";
-import { resolveJob } from "../session/resolve.ts";
+import { type KitReply, renderKitReply } from "../session/kit-reply.ts";
+import { type Found, resolveJob, type Seeker } from "../session/resolve.ts";
 import { quoted } from "../udi/names.ts";
 import { parsePublicKey } from "../udi/public-keys.ts";
 import { configure, type Owner, ownerOf } from "./context.ts";
@@ -80,15 +81,21 @@ async function authorize(text: string, file: string | undefined, options: Author
     );
   }
   const owner = ownerOf(options.user);
-  const found = await resolveJob(seekerOf(await configure({}), owner), text);
+  const config = await configure({});
+  const seeker = seekerOf(config, owner);
   const mayRelay = options.kit === true && options.here !== true && options.user === undefined;
+  const found = await resolveJob(seeker, text, async (readings) => {
+    if (!mayRelay) return undefined;
+    const { askManagers } = await import("../session/carriers/managed.ts");
+    return await askManagers(readings, text);
+  });
   if (found.where === "elsewhere" && !mayRelay) throw notHere(found);
   const publicKey = onlyKey(readInput(file), file ?? "standard input");
-  if (found.where === "elsewhere") {
-    const { host, reading } = found;
+  if (found.where !== "here") {
     // What it is called goes with the key, and through no shell.
     const key = options.comment === undefined ? publicKey : `${bareKey(publicKey)} ${options.comment}`;
-    print(renderKitReply(await relayKit({ host, reading, publicKey: key, seconds })));
+    const way = { seeker, runDirectory: config.values.runDirectory, text, publicKey: key, seconds };
+    print(renderKitReply(await relay(found, way)));
     return;
   }
   const reached = { ...found, launcher: { path: launcherSocketOf(found.job), identity: owner.identity } };
@@ -103,6 +110,37 @@ async function authorize(text: string, file: string | undefined, options: Author
       `gangway: signed for job ${reached.job.id} until ${signed.expires}, serial ${signed.serial}\n`,
     );
   }
+}
+
+interface RelayWay {
+  readonly seeker: Seeker;
+  readonly runDirectory: string | undefined;
+  readonly text: string;
+  readonly publicKey: string;
+  readonly seconds: number | undefined;
+}
+
+/** By ssh to the job's host; where that does not get there, by its workload manager. */
+async function relay(found: Exclude<Found, { where: "here" }> | ManagedJob, way: RelayWay): Promise<KitReply> {
+  if (found.where === "managed") return await relayManaged(found, way);
+  const { host, reading } = found;
+  try {
+    return await relayKit({ host, reading, publicKey: way.publicKey, seconds: way.seconds });
+  } catch (error) {
+    const { askInstead } = await import("../session/carriers/managed.ts");
+    return await relayManaged(await askInstead(error, reading, way.text), way);
+  }
+}
+
+async function relayManaged(managed: ManagedJob, { seconds, ...way }: RelayWay): Promise<KitReply> {
+  if (seconds !== undefined) {
+    throw wrong(
+      `--for: a key is signed through ${managed.title} for as long as the setting keyLifetime says`,
+      "leave it out",
+    );
+  }
+  const { relayManagedKit } = await import("../session/relay-managed.ts");
+  return await relayManagedKit({ ...way, managed });
 }
 
 /** TYPE BASE64. */

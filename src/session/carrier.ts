@@ -121,8 +121,13 @@ export async function carry(
   return { configFile, name, reply };
 }
 
-/** The bytes' way: the user's ssh to the host, perhaps from there to the job's, and there the connector to the node's socket. */
-function proxyCommand({ host, ssh }: Carrier, { connector, socket, through, relay }: KitReply): string {
+/**
+ * The bytes' way: the user's ssh to the host, perhaps from there to the job's, and there the connector to the node's socket; or
+ * from the host by its workload manager.
+ */
+function proxyCommand({ host, ssh }: Carrier, reply: KitReply): string {
+  const { connector, socket, through, relay, carried, principal } = reply;
+  if (carried !== undefined) return `${proxyWord(ssh)} -T -- ${host} gangway proxy --connect ${carried} ${principal}`;
   const relayed = relay === undefined ? [] : tcpWords(relay);
   const further = through === undefined ? "" : `ssh -T -- ${through} `;
   return `${proxyWord(ssh)} -T -- ${host} ${further}${[connector, "--stdio", socket, ...relayed].join(" ")}`;

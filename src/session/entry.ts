@@ -69,12 +69,9 @@ async function entryElsewhere<T>(
       return await work(entry);
     });
   } catch (error) {
-    const inVain = error instanceof JobError && error.exitCode === STATUS.unreachable;
-    if (entered || !inVain || request.way !== undefined) throw error;
-    const { askManagers } = await import("./carriers/managed.ts");
-    const managed = await askManagers([reading], request.target).catch(() => undefined);
-    if (managed === undefined) throw error;
-    return await byManager(request, managed, work);
+    if (entered || request.way !== undefined) throw error;
+    const { askInstead } = await import("./carriers/managed.ts");
+    return await byManager(request, await askInstead(error, reading, request.target), work);
   }
 }
 

@@ -93,7 +93,7 @@ function scriptLines({ host, name, key, directory }: Words): string[] {
   const path = "/[A-Za-z0-9_./+@,:-][A-Za-z0-9_./+@,:-]*";
   const base64 = "[A-Za-z0-9+/=][A-Za-z0-9+/=]*";
   return [
-    "set -f; i=$IFS; IFS=; LC_ALL=C; export LC_ALL; umask 077; n=$1; p=; u=; s=; x=; c=; a=; h=; y=; z=;",
+    "set -f; i=$IFS; IFS=; LC_ALL=C; export LC_ALL; umask 077; n=$1; p=; u=; s=; x=; c=; a=; h=; y=; z=; m=;",
     // A tilde for ssh and for LocalCommand: a home with a blank in it would come apart there.
     `e=x~/${directory}/$n; e=\${e#x};`,
     "is() { expr x$1 : x$2$ >/dev/null; };",
@@ -121,13 +121,16 @@ function scriptLines({ host, name, key, directory }: Words): string[] {
     "through) is $v [A-Za-z0-9][A-Za-z0-9_.-]* && h=$v || no not understood;;",
     // The node's address, where that is another host than the one that answers.
     "relay) is $v [0-9A-Fa-f.:][0-9A-Fa-f.:]* && is $w [0-9][0-9]* && y=$v && z=$w || no not understood;;",
+    // Its workload manager leads to the node: gangway there goes on.
+    "carried) is $v srun || is $v condor && m=$v || no not understood;;",
     "esac; done <$t/reply;",
     // What is empty is a pattern `x`.
     "case x in x$c|x$a|x$p|x$u|x$s|x$x) no not understood;; esac;",
     "case $p in $o.$j.job) ;; *) no for another job;; esac;",
     "{ echo Host $n; echo HostName $n; echo HostKeyAlias $p; echo User $u; echo CertificateFile $e-cert.pub;",
     "echo UserKnownHostsFile $e.hosts; echo LocalCommand touch $e.ok;",
-    `echo ProxyCommand ssh -T -- ${host} \${h:+ssh -T -- $h} $x --stdio $s $y $z; } >$t/conf;`,
+    "w=$x; r=--stdio; test x$m = x || { w=gangway; r=proxy; s=--connect; y=$m; z=$p; };",
+    `echo ProxyCommand ssh -T -- ${host} \${h:+ssh -T -- $h} $w $r $s $y $z; } >$t/conf;`,
     "mv -f $t/cert $f-cert.pub && mv -f $t/hosts $f.hosts && mv -f $t/conf $f.conf",
   ];
 }

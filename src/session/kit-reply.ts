@@ -1,7 +1,7 @@
 import { JobError, STATUS } from "../config/errors.ts";
 import { isAddress, isNodeName, parseJobHost, quoted } from "../udi/names.ts";
 import { tcpWords } from "../udi/ssh-config.ts";
-import type { TcpPlace } from "./ways.ts";
+import { isManagerWay, type ManagerWay, type TcpPlace, WAYS } from "./ways.ts";
 
 /** What `gangway key authorize --kit` prints: data, never configuration or shell (docs/internals.md, section 10). */
 export interface KitReply {
@@ -19,6 +19,8 @@ export interface KitReply {
   readonly through?: string;
   /** Where the node is on another host than the answering one: the connector there is given this beside the socket's path. */
   readonly relay?: TcpPlace;
+  /** The answering host's workload manager leads to the node: the way goes on by `gangway proxy` there. */
+  readonly carried?: ManagerWay;
   readonly tcp: readonly TcpPlace[];
 }
 
@@ -67,13 +69,14 @@ export function parseKitReply(text: string): KitReply {
     connector: one("connector", PATH),
     ...(values.has("through") ? { through: one("through", HOST) } : {}),
     ...(values.has("relay") ? { relay: relayAddress(one("relay", /^[0-9A-Fa-f.:]{2,45} \d{1,5}$/)) } : {}),
+    ...(values.has("carried") ? { carried: managerWay(one("carried", /^[a-z]+$/)) } : {}),
     tcp: (values.get("tcp") ?? []).map((text) => tcpAddress(text, "tcp")),
   };
 }
 
 /** The other way round. */
 export function renderKitReply(reply: KitReply): string {
-  const { certificate, authority, principal, user, socket, connector, through, relay, tcp } = reply;
+  const { certificate, authority, principal, user, socket, connector, through, relay, carried, tcp } = reply;
   const lines = [
     `certificate ${certificate}`,
     `authority ${authority}`,
@@ -84,6 +87,7 @@ export function renderKitReply(reply: KitReply): string {
     `connector ${connector}`,
     ...(through === undefined ? [] : [`through ${through}`]),
     ...(relay === undefined ? [] : [`relay ${tcpWords(relay).join(" ")}`]),
+    ...(carried === undefined ? [] : [`carried ${carried}`]),
     ...tcp.map(({ address, port }) => `tcp ${address} ${port}`),
   ];
   return `${lines.join("\n")}\n`;
@@ -94,6 +98,12 @@ function relayAddress(text: string): TcpPlace {
   const place = tcpAddress(text, "relay");
   if (isAddress(place.address)) return place;
   throw bad(`its line "relay" says ${quoted(text)}`);
+}
+
+function managerWay(text: string): ManagerWay {
+  const way = WAYS.find((known) => known === text);
+  if (isManagerWay(way)) return way;
+  throw bad(`its line "carried" says ${quoted(text)}`);
 }
 
 function tcpAddress(text: string, keyword: string): TcpPlace {

@@ -3,11 +3,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, IMAGES, USER } from "../job/harness.ts";
+import { cancel, launch, nothingLeft, runs } from "./carried.ts";
 import { asRoot, loadImages, runOn, startOn } from "./cluster.ts";
 
 const PLACE = process.env.GANGWAY_CLUSTER_PLACE ?? "";
 const JOB = "1234";
 const KEY = "/tmp/laptop-key";
+const MIB = 2 ** 20;
 
 /** How often n1's sshd was logged in to: every carrier is one. */
 function logins(): number {
@@ -179,6 +181,30 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
     expect(code).toBe(76);
     // Nothing is in it: no key.
     asRoot("laptop", ["rmdir", `${place}/gangway`]);
+  });
+
+  test("a laptop, where the login node gets to the job's hosts by Slurm alone: gangway, plain ssh, scp; nothing stays", async () => {
+    const job = await launch();
+    await runs(job);
+    // The fragment of the test before last is there; no agent: the login node has no key for the job's hosts.
+    const own = await runOn("laptop", ["gangway", "ssh", "--via", "ctl", `${job}.n2`, "hostname; exit 5"]);
+    expect(own).toMatchObject({ code: 5, stdout: "n2\n" });
+    const plain = await runOn("laptop", ["ssh", `n2.${job}.job.ctl`, "hostname; exit 6"]);
+    expect(plain).toMatchObject({ code: 6, stdout: "n2\n" });
+    const data = randomBytes(2 * MIB);
+    await runOn("laptop", ["sh", "-c", "cat >/tmp/data"], { input: data });
+    const copied = await runOn("laptop", [
+      "sh",
+      "-c",
+      `scp -q /tmp/data ${job}.job.ctl:/tmp/; s=$?; rm /tmp/data; exit $s`,
+    ]);
+    expect(copied).toMatchObject({ code: 0 });
+    const there = await runOn("laptop", ["gangway", "ssh", "--via", "ctl", job, "cat /tmp/data"]);
+    expect(there.bytes.equals(data)).toBe(true);
+    await nothingLeft();
+    await cancel(job);
+    const gone = await runOn("laptop", ["gangway", "ssh", "--via", "ctl", job, "true"]);
+    expect(gone).toMatchObject({ code: 69 });
   });
 
   test("what is typed with a slip, or too much, is said so", async () => {

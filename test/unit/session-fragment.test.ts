@@ -178,6 +178,16 @@ describe("what the other side answers", () => {
     },
   );
 
+  it.each(["srun", "condor"])("may lead on by the host's workload manager: %s", (carried) => {
+    const out = configFor({ ...good, host: "n2.17.job", carried }, "17");
+    expect(out).toContain(`proxycommand ssh -T -- login gangway proxy --connect ${carried} n2.17.job\n`);
+  });
+
+  it.each(["sh", "srun;id", "srun -x", "--via"])("is led on by nothing else: %s", (carried) => {
+    const out = configFor({ ...good, host: "n2.18.job", carried }, "18");
+    expect(out).toMatch(carried === "srun -x" ? /gangway proxy --connect srun n2.18.job\n/ : /cannot be reached/);
+  });
+
   it("says what to do where there is no public key", () => {
     const file = join(place, "config");
     writeFileSync(file, renderFragment({ via: "login", identity: "~/.ssh/no-key" }));

@@ -44,6 +44,15 @@ describe("the reply of key authorize --kit", () => {
     expect(parseKitReply(`${LINES.join("\n")}\n`)).not.toHaveProperty("through");
   });
 
+  it("says which workload manager leads there, where ssh does not", () => {
+    const read = parseKitReply(`${LINES.join("\n")}\ncarried srun\n`);
+    expect(read.carried).toBe("srun");
+    expect(parseKitReply(renderKitReply(read))).toEqual(read);
+    for (const other of ["tcp", "ssh", "sh -c x", ""]) {
+      expect(() => parseKitReply(`${LINES.join("\n")}\ncarried ${other}\n`)).toThrow(/its line "carried"/);
+    }
+  });
+
   it("says where the node is, where that is another host than the one that answers", () => {
     for (const [address, port] of [["10.0.0.7", 1204] as const, ["fd00::7", 20_007] as const]) {
       const read = parseKitReply(`${LINES.join("\n")}\nrelay ${address} ${port}\n`);

@@ -53,6 +53,19 @@ export async function askManager(
   );
 }
 
+/**
+ * The manager's way to a job to whose host ssh did not get.
+ *
+ * @param error why not
+ * @throws the error, where it is another one, or no manager leads to the job
+ */
+export async function askInstead(error: unknown, reading: Reading, text: string): Promise<ManagedJob> {
+  const inVain = error instanceof JobError && error.exitCode === STATUS.unreachable;
+  const managed = inVain ? await askManagers([reading], text).catch(() => undefined) : undefined;
+  if (managed === undefined) throw error;
+  return managed;
+}
+
 async function ask(
   clients: readonly ManagerClient[],
   readings: readonly Reading[],

@@ -22,6 +22,11 @@ const MOST_PADDING = 64 * 1024;
 /** Born for the session; the launcher takes the key itself apart. */
 const PUBLIC_KEY = /^ssh-ed25519 [A-Za-z0-9+/]{40,200}={0,2}(?: [\w .@:-]{1,100})?$/;
 
+/** Whether a key's line goes through a carrier as it is; without its comment any ed25519 key does. */
+export function isCarriedKey(line: string): boolean {
+  return PUBLIC_KEY.test(line);
+}
+
 /** What a client asks of the host to which it was carried. */
 export interface CarriedRequest {
   readonly job: string;
