@@ -34,7 +34,9 @@ describe("hundreds of launches", () => {
     expect(failures).toEqual([]);
     const left = await gangway(["ps", "--quiet"], { engine });
     expect(left.stdout).toBe("");
-    expect(readdirSync(join(USER.runtime, "gangway"))).toEqual([]);
+    // Notes of `gangway inject` stay for a day.
+    const files = readdirSync(join(USER.runtime, "gangway")).filter((name) => !name.startsWith(".injected-"));
+    expect(files).toEqual([]);
   });
 
   it("1,000 sessions one after another leave init as small as it was", async () => {
