@@ -21,5 +21,5 @@ export async function jobsHere(config: Config, user: string | undefined): Promis
     if (error instanceof EngineError && local.some(({ state }) => state === "running")) return [];
     throw error;
   });
-  return withLaunchers(known, local);
+  return withLaunchers(known, local, owner.identity.uid);
 }

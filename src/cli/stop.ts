@@ -4,7 +4,7 @@ import { GangwayError, JobError, reasonOf, UsageError } from "../config/errors.t
 import type { Config } from "../config/load.ts";
 import { printable } from "../config/printable.ts";
 import { collectDirectories } from "../job/collect.ts";
-import { chooseJob, directoryOfJob, type JobSummary } from "../job/jobs.ts";
+import { chooseJob, directoryOfJob, type JobSummary, listJobs } from "../job/jobs.ts";
 import { addSettings, configure, givenSettings, ownerOf, runBasesOf, withEngine } from "./context.ts";
 import { endedByLauncher, type StopRequest } from "./end-job.ts";
 import { jobsHere } from "./jobs-here.ts";
@@ -63,7 +63,9 @@ async function end(job: JobSummary, request: StopRequest, user: string | undefin
   if (!job.orphaned && (await endedByLauncher(directoryOfJob(job), request, owner))) return;
   // No launcher that does it: what is there is only left over.
   await withEngine(config, user, async (engine) => {
-    for (const node of job.nodes) await engine.remove(node.container);
+    // By their labels: what the job's directory says of containers is its user's word, and who asks may be root.
+    const left = (await listJobs(engine, job.uid)).find((one) => one.job === job.job);
+    for (const node of left?.nodes ?? []) await engine.remove(node.container);
   });
   for (const base of runBasesOf(config, owner))
     collectDirectories(owner.identity, base, (path, error) => {

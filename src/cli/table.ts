@@ -3,10 +3,10 @@ import { printable } from "../config/printable.ts";
 /** Columns of text, as wide as they need to be; the last one is not padded. */
 export function renderTable(given: readonly (readonly string[])[]): string {
   const rows = given.map((row) => row.map(printable));
-  const columns = Math.max(0, ...rows.map((row) => row.length));
-  const widths = Array.from({ length: columns }, (_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? "").length)),
-  );
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+  }
   return rows
     .map((row) =>
       row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))).join("  "),

@@ -18,6 +18,8 @@ export interface ForeignContainer {
   /** "running", "paused", "exited" and others, in the engine's own words. */
   readonly status: string;
   readonly running: boolean;
+  /** When it was started, in the engine's own words: another text after each start. */
+  readonly started: string;
   readonly paused: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly readOnlyRoot: boolean;
@@ -86,6 +88,7 @@ export class ForeignContainers {
       image: text(container.Image),
       status: text(state.Status),
       running: state.Running === true,
+      started: text(state.StartedAt),
       paused: state.Paused === true || text(state.Status) === "paused",
       labels: textRecord(object(container.Config).Labels),
       ownProcesses: ["", "private"].includes(text(host.PidMode)),

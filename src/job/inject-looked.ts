@@ -1,16 +1,24 @@
 import { lstatSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { readOwnFile } from "../config/own-file.ts";
 import { openRunBase, type Places } from "../config/paths.ts";
+import type { ForeignContainer } from "../engine/foreign.ts";
 
 /** No job's id begins so: what looks for jobs in a run base passes these by. */
 const PREFIX = ".injected-";
 /** After that the tree is looked at again, and what is left of containers that are gone is removed. */
 const LASTS_MS = 24 * 60 * 60 * 1000;
+/** Characters of a note: a time. */
+const LONGEST_NOTE = 100;
+
+type Known = Pick<ForeignContainer, "id" | "started">;
 
 /**
  * In which containers this user has found, not long ago, that only root can change the tree in their files. That stays so,
- * unless root of the container itself lets others in; and to ask the engine for owners again would take longer than all
- * else in a session. An empty file for each, by the container's whole id, in the user's own directory in memory.
+ * unless root of the container itself lets others in, as many an entrypoint does that gives directories to its service: what
+ * was found is good until the container is started again. To ask the engine for owners each time would take longer than all
+ * else in a session. A file for each, by the container's whole id, with the time of its start, in the user's own directory in
+ * memory.
  */
 export class Looked {
   readonly #base: string;
@@ -19,18 +27,25 @@ export class Looked {
     this.#base = base;
   }
 
-  has(id: string): boolean {
-    const facts = lstatSync(this.#path(id), { throwIfNoEntry: false });
-    return facts?.isFile() === true && Date.now() - facts.mtimeMs < LASTS_MS;
+  has({ id, started }: Known): boolean {
+    const path = this.#path(id);
+    const facts = lstatSync(path, { throwIfNoEntry: false });
+    if (facts?.isFile() !== true || Date.now() - facts.mtimeMs >= LASTS_MS) return false;
+    try {
+      return readOwnFile(path, undefined, LONGEST_NOTE) === started;
+    } catch {
+      // Another call takes it away just now.
+      return false;
+    }
   }
 
-  add(id: string): void {
+  add({ id, started }: Known): void {
     for (const name of readdirSync(this.#base).filter((entry) => entry.startsWith(PREFIX))) {
       const path = join(this.#base, name);
       const facts = lstatSync(path, { throwIfNoEntry: false });
       if (facts !== undefined && Date.now() - facts.mtimeMs >= LASTS_MS) rmSync(path, { force: true });
     }
-    writeFileSync(this.#path(id), "", { mode: 0o600 });
+    writeFileSync(this.#path(id), started, { mode: 0o600 });
   }
 
   forget(id: string): void {

@@ -1,4 +1,4 @@
-import { JobError, STATUS } from "../config/errors.ts";
+import { EngineError, JobError, STATUS } from "../config/errors.ts";
 import type { ForeignContainer, ForeignContainers } from "../engine/foreign.ts";
 import { lastWords, runBesideContainer } from "./inject-carry.ts";
 import { archiveFetcher } from "./inject-tree.ts";
@@ -28,7 +28,8 @@ export async function ownersOf(
   udiImage: string,
   paths: readonly string[],
 ): Promise<readonly (Owned | undefined)[]> {
-  if (!(await engine.isPodman())) return await Promise.all(paths.map((path) => engine.header(container.id, path)));
+  if (!(await engine.isPodman()))
+    return await Promise.all(paths.map(async (path) => await headerOf(engine, container, path)));
   const refuse = (why: string) =>
     new JobError(`whose the directories of container ${container.name} are cannot be found out: ${why}`, {
       exitCode: STATUS.unreachable,
@@ -40,6 +41,15 @@ export async function ownersOf(
   const lines = result.output.split("\n");
   if (lines.length !== paths.length + 1) throw refuse(lastWords(result));
   return paths.map((_, index) => parseLine(lines[index] ?? ""));
+}
+
+async function headerOf(engine: ForeignContainers, { id }: ForeignContainer, path: string): Promise<Owned | undefined> {
+  try {
+    return await engine.header(id, path);
+  } catch (error) {
+    if (error instanceof EngineError && error.status === 404) return undefined;
+    throw error;
+  }
 }
 
 function parseLine(line: string): Owned | undefined {

@@ -1,7 +1,7 @@
 import { printable } from "../config/printable.ts";
 import type { ForeignContainer, ForeignContainers, PathFacts } from "../engine/foreign.ts";
 import { type Owned, ownersOf } from "./inject-owners.ts";
-import { TREE, type TreePlace } from "./inject-tree.ts";
+import { partsOfTree, TREE, type TreePlace } from "./inject-tree.ts";
 
 /** Why the tree cannot be in a container's files at its usual place, as the end of a sentence about the container. */
 export class NoPlace extends Error {}
@@ -42,8 +42,8 @@ export async function findPlace(
 }
 
 /**
- * Whether the tree that is in a container's files, and the directories above it, are such that nobody but root can have
- * changed them. An image may bring one of its own: that is then its root's, who can do anything in the container anyway.
+ * Whether the tree that is in a container's files, all that is run of it, and the directories above it, are such that nobody but
+ * root can have changed them. An image may bring one of its own: that is then its root's, who can do anything in the container anyway.
  *
  * @throws NoPlace
  */
@@ -52,7 +52,17 @@ export async function checkTree(
   container: ForeignContainer,
   udiImage: string,
 ): Promise<void> {
-  await checkOwners(engine, container, udiImage, ["/", "/opt", TREE, `${TREE}/libexec`]);
+  const { directories, files } = partsOfTree(udiImage);
+  const above = ["/", "/opt", TREE];
+  const paths = [...above, ...directories, ...files];
+  const owners = await ownersOf(engine, container, udiImage, paths);
+  for (const [index, path] of paths.entries()) {
+    const owned = owners[index];
+    // What is not there nobody but root can put there: the directory is root's.
+    if (owned === undefined && !above.includes(path)) continue;
+    if (files.includes(path)) checkOwner(path, owned);
+    else checkDirectory(path, owned);
+  }
 }
 
 /**
@@ -93,11 +103,17 @@ async function checkOwners(
   paths: readonly string[],
 ): Promise<void> {
   const owners = await ownersOf(engine, container, udiImage, paths);
-  for (const [index, path] of paths.entries()) checkOwner(path, owners[index]);
+  for (const [index, path] of paths.entries()) checkDirectory(path, owners[index]);
 }
 
-function checkOwner(path: string, owned: Owned | undefined): void {
+function checkDirectory(path: string, owned: Owned | undefined): void {
   if (owned?.type !== "directory") throw new NoPlace(`${path} is no directory there`);
+  checkOwner(path, owned);
+}
+
+/** A link can be written by all, by its mode, and is none of ours. */
+function checkOwner(path: string, owned: Owned | undefined): void {
+  if (owned === undefined) throw new NoPlace(`${path} is not there`);
   if (owned.uid !== 0) {
     throw new NoPlace(`${path} belongs to uid ${owned.uid} there, which could put its own programs in place of ours`);
   }

@@ -24,6 +24,22 @@ const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   libexec: ["sshd-session", "sshd-auth", "sftp-server", "session", "inject", "xauth"],
 };
 
+/**
+ * What is run, and read, of a tree in a container's files: its directories, and the files in them that are no links.
+ *
+ * @param udiImage the installed tree
+ */
+export function partsOfTree(udiImage: string): { readonly directories: string[]; readonly files: string[] } {
+  const tools = readdirSync(join(udiImage, "tools"), { withFileTypes: true }).filter((tool) => !tool.isSymbolicLink());
+  const files = [
+    ...Object.entries(PROGRAMS).flatMap(([name, programs]) => programs.map((program) => `${name}/${program}`)),
+    ...tools.map((tool) => `tools/${tool.name}`),
+    "etc/sshd_config",
+  ];
+  const directories = [...Object.keys(PROGRAMS), "tools", "etc"];
+  return { directories: directories.map((name) => `${TREE}/${name}`), files: files.map((name) => `${TREE}/${name}`) };
+}
+
 /** What sshd's configuration says of a job's keys and files; here all of that comes from `inject`. */
 const JOBS_OWN =
   /^\s*(HostKey|HostCertificate|TrustedUserCAKeys|AuthorizedPrincipalsFile|AuthorizedKeysFile|RevokedKeys|PermitRootLogin)\b/i;

@@ -99,9 +99,9 @@ async function putIntoFiles(
     throw new NoPlace(`it has a ${TREE} that is not Gangway's`);
   }
   if (tree !== undefined) {
-    if (!looked.has(id)) {
+    if (!looked.has(container)) {
       await checkTree(engine, container, udiImage);
-      looked.add(id);
+      looked.add(container);
     }
     return false;
   }
@@ -118,7 +118,7 @@ async function putIntoFiles(
       cause: error,
     });
   }
-  looked.add(id);
+  looked.add(container);
   return true;
 }
 

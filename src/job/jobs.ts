@@ -96,26 +96,32 @@ export async function listJobs(engine: Engine, uid: number | undefined): Promise
  *
  * @param known what the engine tells
  * @param local what the directories of the user's jobs tell
+ * @param uid whose these are
  */
-export function withLaunchers(known: readonly JobSummary[], local: readonly LocalJob[]): JobSummary[] {
+export function withLaunchers(known: readonly JobSummary[], local: readonly LocalJob[], uid: number): JobSummary[] {
   const running = local.filter((job) => job.state === "running");
-  const own = new Set(running.map(({ id, record }) => `${record.user}/${id}`));
-  const others = known.filter(({ user, job }) => !own.has(`${user}/${job}`));
+  const own = new Set(running.map(({ id }) => id));
+  const others = known.filter((one) => one.uid !== uid || !own.has(one.job));
   const ours = running.map((job) =>
     ofLauncher(
       job,
-      known.find((one) => one.job === job.id),
+      known.find((one) => one.job === job.id && one.uid === uid),
+      uid,
     ),
   );
   return [...others, ...ours].sort((a, b) => a.created - b.created || a.job.localeCompare(b.job));
 }
 
-function ofLauncher({ id, directory, record }: RunningLocalJob, known: JobSummary | undefined): JobSummary {
+function ofLauncher(
+  { id, directory, record }: RunningLocalJob,
+  known: JobSummary | undefined,
+  uid: number,
+): JobSummary {
   const states = new Map(known?.nodes.map(({ name, state }) => [name, state]));
   return {
     job: id,
     user: record.user,
-    uid: known?.uid ?? process.getuid?.() ?? 0,
+    uid,
     image: record.image,
     directory,
     sshd: record.sshd,

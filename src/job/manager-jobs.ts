@@ -1,11 +1,11 @@
-import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { lstatSync, readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Surroundings } from "../allocation/allocation.ts";
 import { detectManager } from "../allocation/detect.ts";
 import { globalJobId } from "../allocation/htcondor.ts";
 import { asUser, type Identity } from "../config/identity.ts";
-import { readOwnFile } from "../config/own-file.ts";
+import { readEnvironment, readOwnFile } from "../config/own-file.ts";
 import { isJobId } from "../udi/names.ts";
 import { localJob } from "./local-jobs.ts";
 import { isGone, LONGEST_IDENTITY, type ProcessIdentity, parseIdentity } from "./process.ts";
@@ -121,7 +121,7 @@ function globalIdIn(surroundings: Surroundings): string | undefined {
 /** By what a manager is known where that process runs. */
 function surroundingsOf(identity: Identity, pid: number): Surroundings {
   return {
-    env: parseEnvironment(asUser(identity, () => readFileSync(`/proc/${pid}/environ`, "utf8"))),
+    env: parseEnvironment(asUser(identity, () => readEnvironment(pid))),
     hostname: hostname(),
     // Whosever they are: HTCondor's job ad is the starter's own. The user's rights, and no FIFO, as for a launch.
     readFile: (path: string) => asUser(identity, () => readOwnFile(path, undefined)),

@@ -15,8 +15,8 @@ import {
 
 /** Characters, of all replies to a request: whoever asks may be root, and who answers is the user. */
 const LONGEST_REPLY = 64 * 1024;
-/** More than the table of any job's sessions takes. */
-const LONGEST_TABLE = 64 * 1024 * 1024;
+/** More than the table of any job's keys or sessions takes: 20,000 of them. */
+const LONGEST_TABLE = 4 * 1024 * 1024;
 /** A launcher answers at once; one that was stopped (SIGSTOP) never does. */
 const PATIENCE_MS = 5000;
 /** Beyond the grace time: for the job's end. */
@@ -73,8 +73,9 @@ async function* converse(
       const piece = String(chunk);
       received += piece.length;
       if (received > longest) throw new JobError("the job's launcher sent a reply that is too long");
+      const searched = text.length;
       text += piece;
-      for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n")) {
+      for (let end = text.indexOf("\n", searched); end !== -1; end = text.indexOf("\n")) {
         const reply = parseOwnerReply(text.slice(0, end));
         text = text.slice(end + 1);
         if (reply === undefined) throw new JobError("the job's launcher sent a reply that is not understood", ANOTHER);
