@@ -109,6 +109,39 @@ time.sleep(1000)`;
   });
 });
 
+describe("programs that root of the container has given to another user, as entrypoints do", () => {
+  const memory = expect.stringMatching(/:\/dev\/gangway-inject\/bin:/) as string;
+  it.each([DOCKER, PODMAN])("with all of /opt, when it was started again: $name", async (engine) => {
+    const container = await start(["-u", "0", IMAGES.debian, "sh", "-c", "chown -R 1000 /opt/*; sleep 1000"], engine);
+    expect(await container.inject(["echo $PATH"])).toMatchObject({ code: 0 });
+    await docker(engine, ["restart", "-t", "0", container.name]);
+    await eventually("they are 1000's", 20, async () => {
+      return (await container.exec(["stat", "-c", "%u", "/opt/udiImage/libexec"])).stdout === "1000\n";
+    });
+    await made(container, evil("/tmp/evil", "/tmp/ran-as"), ["-u", "1000"]);
+    await made(container, "cd /opt/udiImage/libexec && rm inject && mv /tmp/evil inject", ["-u", "1000"]);
+    expect(await container.inject(["echo $PATH"], { words: ["--user", "0"] })).toMatchObject({
+      code: 0,
+      stdout: memory,
+    });
+    expect((await container.exec(["ls", "/tmp"])).stdout).toBe("");
+  });
+
+  it.each(["libexec/inject", "sbin/sshd", "bin", "etc/sshd_config", "tools/busybox"])("%s alone", async (what) => {
+    const container = await start([IMAGES.debian, "sleep", "1000"]);
+    expect(await container.inject(["echo $PATH"])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(":/opt/udiImage/bin:") as string,
+    });
+    await made(container, `chown 1000 /opt/udiImage/${what}`);
+    await docker(DOCKER, ["restart", "-t", "0", container.name]);
+    expect(await container.inject(["echo $PATH"], { words: ["--user", "0"] })).toMatchObject({
+      code: 0,
+      stdout: memory,
+    });
+  });
+});
+
 describe("a container whose first process is in a user namespace of its own", () => {
   /** Any user may make one, and be root of what is mounted there. */
   const UNSHARED = `import ctypes, time
