@@ -1,3 +1,4 @@
+import { isatty } from "node:tty";
 import { LAUNCHER_FAILED } from "../config/errors.ts";
 import { main } from "./main.ts";
 
@@ -10,6 +11,14 @@ const endedEarly = () => {
   );
 };
 process.once("exit", endedEarly);
+// At its end Node puts terminals back as they were, and aborts, with a core, where one has gone meanwhile: whose terminal was closed
+// ends as by its hang-up.
+const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
+process.once("exit", () => {
+  if (terminals.every((descriptor) => isatty(descriptor))) return;
+  process.removeAllListeners("SIGHUP");
+  process.kill(process.pid, "SIGHUP");
+});
 // The program is bundled as CommonJS, which has no await here.
 void main(process.argv.slice(2)).then((exitCode) => {
   process.off("exit", endedEarly);

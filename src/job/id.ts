@@ -53,3 +53,13 @@ const LOOK = "-look";
 export function isLookName(uid: number, name: string): boolean {
   return name.startsWith(`gangway-${uid}-`) && name.endsWith(LOOK);
 }
+
+/** Whether a job's id is one that a launch in the manager's job takes by itself (`launchIds`). */
+export function isNamedAfter(job: string, id: string): boolean {
+  return job.startsWith(id) && /^(?:-r[1-9]\d{0,8})?(?:-[1-9]\d{0,8})?$/.test(job.slice(id.length));
+}
+
+/** The same for an id as it is typed, where `32` is HTCondor's `32.0`, too. */
+export function isLaunchOf(job: string, typed: string): boolean {
+  return isNamedAfter(job, typed) || (/^\d{1,20}$/.test(typed) && isNamedAfter(job, `${typed}.0`));
+}

@@ -3,6 +3,7 @@ import { JobError } from "../config/errors.ts";
 import { isRunBase } from "../config/paths.ts";
 import type { ContainerSummary, Engine } from "../engine/types.ts";
 import { isJobId } from "../udi/names.ts";
+import { isLaunchOf } from "./id.ts";
 import { isOurs, LABEL } from "./labels.ts";
 import type { LocalJob, RunningLocalJob } from "./local-jobs.ts";
 import { isGone, parseIdentity } from "./process.ts";
@@ -145,7 +146,7 @@ function ofLauncher(
  * @throws JobError when there is none, or several and no id was given
  */
 export function chooseJob(jobs: readonly JobSummary[], id: string | undefined): JobSummary {
-  const found = id === undefined ? jobs.filter((job) => !job.orphaned) : jobs.filter((job) => job.job === id);
+  const found = id === undefined ? jobs.filter((job) => !job.orphaned) : jobsCalled(jobs, id);
   const [first] = found;
   if (first === undefined) {
     const running = jobs.map((job) => job.job).join(", ");
@@ -165,6 +166,14 @@ export function chooseJob(jobs: readonly JobSummary[], id: string | undefined): 
     );
   }
   return first;
+}
+
+/** Those of that id; else the one that lives and was launched in the manager's job of that id (`32`: `32.0`, `32.0-r1`). */
+function jobsCalled(jobs: readonly JobSummary[], id: string): readonly JobSummary[] {
+  const exact = jobs.filter(({ job }) => job === id);
+  if (exact.length > 0) return exact;
+  const launches = jobs.filter(({ job, orphaned }) => !orphaned && isLaunchOf(job, id));
+  return launches.length === 1 ? launches : [];
 }
 
 /** What the launcher noted of a job that is up: addresses and ports. */

@@ -7,6 +7,7 @@ import { globalJobId } from "../allocation/htcondor.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { readEnvironment, readOwnFile } from "../config/own-file.ts";
 import { isJobId } from "../udi/names.ts";
+import { isNamedAfter } from "./id.ts";
 import { localJob } from "./local-jobs.ts";
 import { isGone, LONGEST_IDENTITY, type ProcessIdentity, parseIdentity } from "./process.ts";
 
@@ -135,9 +136,4 @@ function parseEnvironment(text: string): Record<string, string> {
       return equals < 1 ? [] : [[entry.slice(0, equals), entry.slice(equals + 1)]];
     }),
   );
-}
-
-/** Whether a job's id is one that a launch in the manager's job takes by itself (`launchIds`). */
-export function isNamedAfter(job: string, id: string): boolean {
-  return job.startsWith(id) && /^(?:-r[1-9]\d{0,8})?(?:-[1-9]\d{0,8})?$/.test(job.slice(id.length));
 }

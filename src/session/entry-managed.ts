@@ -2,6 +2,7 @@ import { JobError, STATUS, UsageError } from "../config/errors.ts";
 import { block, proxyWord } from "../udi/ssh-config.ts";
 import { carriedName, checkMeant } from "./carrier.ts";
 import type { ManagedJob } from "./carriers/client.ts";
+import { askManager } from "./carriers/managed.ts";
 import { Switchboard } from "./carriers/switchboard.ts";
 import { Interrupted } from "./child.ts";
 import { assembleConfig } from "./entry-config.ts";
@@ -59,7 +60,10 @@ export async function entryManaged<T>(
         spawning: {},
         explain: async (interrupted) => {
           if (interrupted !== undefined) throw new Interrupted(interrupted);
-          if (board.cut) throw wasCut(managed);
+          if (!board.cut) return;
+          // A job that has ended says so.
+          await askManager(managed.way, [managed.reading], request.target, request.queue);
+          throw wasCut(managed);
         },
       });
     } finally {

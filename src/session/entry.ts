@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { monotonicMs } from "../config/clock.ts";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import { connectorOf, sshSocketOf } from "../job/kit.ts";
 import { renderKitConfig } from "../udi/ssh-config.ts";
@@ -13,6 +15,10 @@ import { type Found, resolveJob } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";
 import { type Reading, readingsOf } from "./target.ts";
 import { findTcp, hasSocket, isManagerWay, readBanner, socketOf, type TcpPlace, type Way } from "./ways.ts";
+
+/** How long a job may take to have ended when its node is there no more. */
+const ENDING_MS = 5000;
+const ENDING_STEP_MS = 100;
 
 /** What is done with an entry, while it is there. */
 type Work<T> = (entry: Entry) => Promise<T>;
@@ -154,22 +160,34 @@ function placeholderBlock({ placeholders = [] }: EntryRequest, { job, node }: Fo
   });
 }
 
-/** The client failed, or what ran by it ended with 255: was it the job, or its node? Returns where it was neither. */
+/**
+ * The client failed, or what ran by it ended with 255: was it the job, or its node? Returns where it was neither.
+ *
+ * @throws JobError that says what it was
+ */
 async function explainFailure({ seeker, target }: EntryRequest, before: FoundHere): Promise<void> {
-  const now = await resolveJob(seeker, target);
-  if (now.where !== "here") return;
-  try {
-    if (now.node.socket === undefined) await findTcp(now.node, { elsewhere: true });
-    else await readBanner(now.node.socket);
-  } catch (error) {
-    throw new JobError(
-      `${before.node.name} of job ${before.job.id} cannot be reached: ${reasonOf(error)}, asked once more`,
-      {
-        hint: `\`gangway doctor ${before.job.id}\` says more; the node may be frozen, overloaded or out of memory`,
-        exitCode: STATUS.unreachable,
-      },
-    );
+  const until = monotonicMs() + ENDING_MS;
+  for (;;) {
+    const now = await resolveJob(seeker, target);
+    if (now.where !== "here") return;
+    try {
+      if (now.node.socket === undefined) await findTcp(now.node, { elsewhere: true });
+      else await readBanner(now.node.socket);
+      return;
+    } catch (error) {
+      const reason = reasonOf(error);
+      // At a job's end init goes first, and only then its launcher, who says so.
+      if (!/ECONNREFUSED|ENOENT/.test(reason) || monotonicMs() >= until) throw unreachable(before, reason);
+    }
+    await sleep(ENDING_STEP_MS);
   }
+}
+
+function unreachable({ node, job }: FoundHere, reason: string): JobError {
+  return new JobError(`${node.name} of job ${job.id} cannot be reached: ${reason}, asked once more`, {
+    hint: `\`gangway doctor ${job.id}\` says more; the node may be frozen, overloaded or out of memory`,
+    exitCode: STATUS.unreachable,
+  });
 }
 
 /** Through ssh to the host on which the job's node runs. */

@@ -125,7 +125,7 @@ async function askFor(program: string, asked: readonly string[]): Promise<QueueA
   const limits = { timeout: PATIENCE_MS, killSignal: "SIGKILL", maxBuffer: LARGEST_BYTES, encoding: "utf8" } as const;
   return await new Promise((resolve) => {
     const child = execFile(program, words, limits, (error, stdout, stderr) => {
-      resolve(error === null ? readAnswer(stdout) : { kind: "silent", reason: firstLine(stderr) ?? error.message });
+      resolve(error === null ? readAnswer(stdout) : { kind: "silent", reason: firstLine(stderr) ?? firstLine(stdout) ?? error.message });
     });
     child.stdin?.end();
   });

@@ -5,6 +5,7 @@ import { EngineError, JobError, STATUS } from "../config/errors.ts";
 import type { Places } from "../config/paths.ts";
 import { didYouMean } from "../config/suggest.ts";
 import type { EndedJob } from "../job/ended.ts";
+import { isLaunchOf } from "../job/id.ts";
 import { type IndexEntry, readIndex } from "../job/index-entry.ts";
 import type { JobSummary } from "../job/jobs.ts";
 import { type LocalJob, type LocalNode, localJob, localJobs, type RunningLocalJob } from "../job/local-jobs.ts";
@@ -86,7 +87,7 @@ export async function resolveJob<T extends { readonly host: string }>(
       (reading) => lookUp(seeker, index, reading),
       ({ where }) => where !== "not running",
     );
-  const hit = find(readings) ?? find(respelled(seeker, readings));
+  const hit = find(readings) ?? find(respelled(seeker, readings)) ?? find(begunAnew(seeker, readings));
   if (hit === undefined) return await findFurther(seeker, text, readings, ask);
   if (hit.where !== "not running") return checkEnterable(hit);
   const id = hit.job.id;
@@ -127,6 +128,14 @@ function respelled(seeker: Seeker, readings: readonly Reading[]): Reading[] {
   return readings.flatMap((reading) => {
     const alike = jobs.filter((job) => job.toLowerCase() === reading.job.toLowerCase());
     return alike.map((job) => ({ ...reading, job }));
+  });
+}
+
+/** A manager's job that has begun anew, or launches once more, has launches of other names: `32` may be `32.0-r1`. */
+function begunAnew(seeker: Seeker, readings: readonly Reading[]): Reading[] {
+  const jobs = jobsInReach(seeker);
+  return readings.flatMap((reading) => {
+    return jobs.filter((job) => isLaunchOf(job, reading.job)).map((job) => ({ ...reading, job }));
   });
 }
 

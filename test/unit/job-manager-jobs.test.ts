@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ManagerJob } from "../../src/allocation/allocation.ts";
-import { launchIds } from "../../src/job/id.ts";
-import { isNamedAfter } from "../../src/job/manager-jobs.ts";
+import { isNamedAfter, launchIds } from "../../src/job/id.ts";
 
 describe("a job that is named after a manager's", () => {
   function firstIds(job: ManagerJob, count: number): string[] {

@@ -92,7 +92,7 @@ function findNode(side: FarSide, request: CarriedRequest): { job: RunningLocalJo
       exitCode: STATUS.noSuchJob,
     });
   }
-  const job = runningLocalJob(identity, bases, launch);
+  const job = runningLocalJob(identity, bases, launch) ?? onlyLaunch(side, request.job);
   if (job === undefined) throw missing(side, request.job);
   if (!job.record.sshd) {
     throw new JobError(`job ${job.id} takes no sessions: it was started without an sshd`, {
@@ -105,6 +105,15 @@ function findNode(side: FarSide, request: CarriedRequest): { job: RunningLocalJo
     hint: `it has ${job.nodes.map(({ name }) => name).join(", ")}`,
     exitCode: STATUS.noSuchJob,
   });
+}
+
+/** As a launch in a job of Slurm's is called that was given no name: 1234-r1 (begun anew), 12_3 (by its array's number). */
+const UNNAMED = /^\d{1,10}(?:[_+]\d{1,10})?(?:-r\d{1,10})?(?:-\d{1,9})?$/;
+
+/** The one launch that lives in the manager's job, where it goes by another of that job's own names. */
+function onlyLaunch({ identity, bases }: FarSide, job: string): RunningLocalJob | undefined {
+  const [only, another] = jobsLaunchedIn(identity, bases, job).filter(({ id }) => UNNAMED.test(id));
+  return only === undefined || another !== undefined ? undefined : runningLocalJob(identity, bases, only.id);
 }
 
 /** The manager's job runs here, and nothing of Gangway's by its id: perhaps by another name, perhaps not yet. */

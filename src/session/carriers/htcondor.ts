@@ -1,6 +1,6 @@
 import { dirname } from "node:path";
 import { STATUS } from "../../config/errors.ts";
-import { isNamedAfter } from "../../job/manager-jobs.ts";
+import { isNamedAfter } from "../../job/id.ts";
 import {
   askHistory,
   askQueue,

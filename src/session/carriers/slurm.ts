@@ -2,6 +2,7 @@ import { sameHost } from "../../allocation/allocation.ts";
 import { unfoldHostlist } from "../../allocation/hostlist.ts";
 import { JobError, STATUS } from "../../config/errors.ts";
 import { printable } from "../../config/printable.ts";
+import { isNamedAfter } from "../../job/id.ts";
 import { programInPath } from "../program-path.ts";
 import type { Reading } from "../target.ts";
 import {
@@ -134,6 +135,8 @@ function managed(job: SlurmJob, reading: Reading): ManagedJob {
     host,
     certain: own !== undefined,
     padding: PADDING,
+    // One that has begun anew has another name, and an array's task is known by two numbers.
+    means: (launch) => [reading.job, job.id, job.number].some((id) => isNamedAfter(launch, id)),
     carrier: (argv) => srunCarrier(job.number, host, argv),
   };
 }
