@@ -43,7 +43,6 @@ export async function relayManagedKit(request: ManagedRelayRequest): Promise<Kit
         return { ...reply, carried: managed.way };
       } finally {
         stream.close();
-        await stream.gone;
       }
     },
     { guarded: true },

@@ -188,7 +188,7 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
     await runs(job);
     // The fragment of the test before last is there; no agent: the login node has no key for the job's hosts.
     const own = await runOn("laptop", ["gangway", "ssh", "--via", "ctl", `${job}.n2`, "hostname; exit 5"]);
-    expect(own).toMatchObject({ code: 5, stdout: "n2\n" });
+    expect(own, own.stderr).toMatchObject({ code: 5, stdout: "n2\n" });
     const plain = await runOn("laptop", ["ssh", `n2.${job}.job.ctl`, "hostname; exit 6"]);
     expect(plain).toMatchObject({ code: 6, stdout: "n2\n" });
     const data = randomBytes(2 * MIB);
@@ -205,6 +205,7 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
     await cancel(job);
     const gone = await runOn("laptop", ["gangway", "ssh", "--via", "ctl", job, "true"]);
     expect(gone).toMatchObject({ code: 69 });
+    asRoot("laptop", ["rmdir", `${place}/gangway`]);
   });
 
   test("what is typed with a slip, or too much, is said so", async () => {

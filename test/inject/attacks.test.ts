@@ -110,9 +110,11 @@ time.sleep(1000)`;
 });
 
 describe("programs that root of the container has given to another user, as entrypoints do", () => {
-  const memory = expect.stringMatching(/:\/dev\/gangway-inject\/bin:/) as string;
+  const memory = expect.stringMatching(/:\/(?:dev|run)\/gangway-inject\/bin:/) as string;
   it.each([DOCKER, PODMAN])("with all of /opt, when it was started again: $name", async (engine) => {
-    const container = await start(["-u", "0", IMAGES.debian, "sh", "-c", "chown -R 1000 /opt/*; sleep 1000"], engine);
+    const options = ["-u", "0", "--tmpfs", "/run:exec"];
+    const script = "chown -R 1000 /opt/*; sleep 1000";
+    const container = await start([...options, IMAGES.debian, "sh", "-c", script], engine);
     expect(await container.inject(["echo $PATH"])).toMatchObject({ code: 0 });
     await docker(engine, ["restart", "-t", "0", container.name]);
     await eventually("they are 1000's", 20, async () => {
