@@ -253,6 +253,10 @@ describe("what cannot be entered is said, with its status", () => {
       await runs(`${array}_3`, "n2");
       await runs(`${array}_5`, "n2");
       expect(await enter(`${array}_5`, "printenv GANGWAY_JOB_ID")).toMatchObject({ code: 0, stdout: `${array}_5\n` });
+      // Its number, as Slurm counts jobs: the last task has the array's own.
+      const own = ((await runOn("ctl", ["squeue", "-h", "-o", "%A", "-j", `${array}_3`])).stdout ?? "").trim();
+      expect(own).not.toBe(array);
+      expect(await enter(own, "printenv GANGWAY_JOB_ID")).toMatchObject({ code: 0, stdout: `${array}_3\n` });
       const several = await enter(array, "true");
       expect(several.stderr).toMatch(new RegExp(`those that run: ${array}_[35], ${array}_[35]`));
       expect(several.code).toBe(65);

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, IMAGES } from "../job/harness.ts";
 import { inPart } from "../whole.ts";
-import { asRoot } from "./cluster.ts";
+import { asRoot, runOn } from "./cluster.ts";
 import {
   COMPUTE,
   type ComputeHost,
@@ -98,6 +98,11 @@ describe.each([HOST_DOCKER, HOST_PODMAN])("a job with $name", (engine) => {
         () => fieldOf(job, "Restarts") === "1" && fieldOf(job, "JobState") === "RUNNING",
       );
       await runs(engine, job, "n1", `${job}-r1`);
+      // Slurm has one name for both, and so have those who enter.
+      for (const host of ["ctl", "n1"] as const) {
+        const entered = await runOn(host, ["gangway", "ssh", job, "echo $GANGWAY_JOB_ID; exit 3"]);
+        expect(entered, host).toMatchObject({ code: 3, stdout: `${job}-r1\n`, stderr: "" });
+      }
       scontrolCancel(job);
       await ended(job);
       await nothingLeftOn(engine, "n1");
