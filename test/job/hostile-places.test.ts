@@ -1,5 +1,14 @@
 import { execFile } from "node:child_process";
-import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -98,6 +107,27 @@ describe("root, in a user's job", () => {
       await session;
     } finally {
       await job.end();
+    }
+  });
+
+  test("stops it by its containers' labels, whatever the user's record calls its own", async () => {
+    const foreign = await docker("run", "-d", IMAGES.bare, "sleep", "600");
+    const job = await HeldJob.start();
+    const directory = join(USER.runtime, "gangway", job.id);
+    try {
+      const record = join(directory, "job.json");
+      const text = readFileSync(record, "utf8");
+      writeFileSync(record, text.replaceAll(/"container":"[^"]*"/g, `"container":"${foreign}"`));
+      // Its launcher does not answer: what is there is removed.
+      renameSync(join(directory, "launcher.sock"), join(directory, "elsewhere.sock"));
+      const labelled = ["ps", "-q", "--filter", `label=gangway.job=${job.id}`];
+      expect(await docker(...labelled)).not.toBe("");
+      await asRoot(["stop", "--user", USER.name, "--grace", "0", job.id]);
+      expect(await docker(...labelled)).toBe("");
+      expect(await docker("inspect", "--format", "{{.State.Running}}", foreign)).toBe("true");
+    } finally {
+      await job.end();
+      await docker("rm", "-f", foreign);
     }
   });
 
