@@ -125,7 +125,11 @@ async function askFor(program: string, asked: readonly string[]): Promise<QueueA
   const limits = { timeout: PATIENCE_MS, killSignal: "SIGKILL", maxBuffer: LARGEST_BYTES, encoding: "utf8" } as const;
   return await new Promise((resolve) => {
     const child = execFile(program, words, limits, (error, stdout, stderr) => {
-      resolve(error === null ? readAnswer(stdout) : { kind: "silent", reason: firstLine(stderr) ?? firstLine(stdout) ?? error.message });
+      resolve(
+        error === null
+          ? readAnswer(stdout)
+          : { kind: "silent", reason: firstLine(stderr) ?? firstLine(stdout) ?? error.message },
+      );
     });
     child.stdin?.end();
   });
@@ -221,10 +225,7 @@ export function explainQueued(job: QueuedJob, user: string): JobError | undefine
     case COMPLETED:
       return new JobError(`Job ${id} has completed`, { exitCode: STATUS.ended });
     case IDLE:
-      return new JobError(`Job ${id} is not running.`, {
-        hint: `condor_q -better-analyze ${id} tells why; --auto-retry (of condor_ssh_to_job: -auto-retry) waits until it does`,
-        exitCode: STATUS.notYet,
-      });
+      return new JobError(`Job ${id} is not running.`, { exitCode: STATUS.notYet });
     default:
       return undefined;
   }
