@@ -1,5 +1,6 @@
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { copyFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { homeOf } from "../test/cluster/cluster.ts";
 import { IMAGES, INSTALL, USER } from "../test/job/harness.ts";
@@ -25,7 +26,8 @@ function onController(words: readonly string[], input = ""): string | undefined 
 
 async function submit(): Promise<string> {
   const script = `#!/bin/sh\nexec ${GANGWAY} run -i ${IMAGES.bare} -- sleep 7200\n`;
-  const words = ["env", "-C", "/tmp", "sbatch", "--parsable", "-N1", "--output=/dev/null", "--mem=500"];
+  const cpus = `--cpus-per-task=${availableParallelism()}`;
+  const words = ["env", "-C", "/tmp", "sbatch", "--parsable", "-N1", cpus, "--output=/dev/null", "--mem=500"];
   const id = onController(words, script);
   if (id === undefined) throw new Error("the job cannot be submitted");
   for (let waited = 0; waited < START_S; waited++) {
@@ -55,7 +57,7 @@ export async function srunCarrier({ rounds }: Place): Promise<Row[]> {
   const ssh = [GANGWAY, "ssh", id];
   const rate = async (time: Promise<number>) => TRANSFERRED_BYTES / 1e6 / ((await time) / 1000);
   const up = ["dd", "of=/dev/null", "bs=64k", "status=none"];
-  const down = ["head", "-c", String(TRANSFERRED_BYTES), "/dev/zero"];
+  const down = ["dd", "if=/dev/zero", "bs=64k", `count=${TRANSFERRED_BYTES / 65536}`, "status=none"];
   try {
     const session = await interleave(SESSIONS, {
       theirs: () => watch.time([...srun, "true"]),

@@ -1,4 +1,5 @@
 import { JobError, STATUS, UsageError } from "../config/errors.ts";
+import type { KeyPair } from "../udi/keys.ts";
 import { block, proxyWord } from "../udi/ssh-config.ts";
 import { carriedName, checkMeant } from "./carrier.ts";
 import type { ManagedJob } from "./carriers/client.ts";
@@ -14,12 +15,14 @@ import { carriedDirectives, newKey, privateFile } from "./session-key.ts";
  * By the job's workload manager, which carries the bytes: this process holds the carrier, and the client program connects to
  * a socket of its. Host key and authorisation are settled over the carrier before ssh says its first byte.
  *
+ * @param pair the session's key, where it was made while the manager was asked
  * @throws JobError, UsageError with the exit statuses of docs/internals.md, section 10
  */
 export async function entryManaged<T>(
   request: EntryRequest,
   managed: ManagedJob,
   work: (entry: Entry) => Promise<T>,
+  pair?: KeyPair,
 ): Promise<T> {
   const { seeker, runDirectory, placeholders = [], userConfig } = request;
   if (request.foreign !== undefined) {
@@ -30,7 +33,7 @@ export async function entryManaged<T>(
   }
   const carriers = seeker.carriers();
   const enter = async (directory: string) => {
-    const key = newKey(directory);
+    const key = newKey(directory, pair);
     const board = await Switchboard.open(managed, carriers, directory, key.publicKey);
     try {
       const reply = checkMeant(board.reply, managed.reading, managed.title, managed.means);

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { monotonicMs } from "../config/clock.ts";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import { connectorOf, sshSocketOf } from "../job/kit.ts";
+import type { KeyPair } from "../udi/keys.ts";
 import { renderKitConfig } from "../udi/ssh-config.ts";
 import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import type { ManagedJob } from "./carriers/client.ts";
@@ -44,16 +45,19 @@ export async function withEntry<T>(request: EntryRequest, work: Work<T>): Promis
     const { askManager } = await import("./carriers/managed.ts");
     return await byManager(request, await askManager(request.way, readingsOf(target), target, request.queue), work);
   }
+  let pair: KeyPair | undefined;
   const found = await resolveJob(request.seeker, target, async (readings) => {
     if (request.way !== undefined) return undefined;
     const { askManagers } = await import("./carriers/managed.ts");
+    const asked = askManagers(readings, target);
     // While a manager is asked there is time for it.
-    void import("./entry-managed.ts");
-    return await askManagers(readings, target);
+    const [answer, made] = await Promise.all([asked, prepareManaged()]);
+    pair = made;
+    return answer;
   });
   switch (found.where) {
     case "managed":
-      return await byManager(request, found, work);
+      return await byManager(request, found, work, pair);
     case "here":
       return await entryHere(request, found, work);
     case "elsewhere":
@@ -82,9 +86,15 @@ async function entryElsewhere<T>(
 }
 
 /** What carries by a manager is loaded only here: a job of this host needs none of it. */
-async function byManager<T>(request: EntryRequest, managed: ManagedJob, work: Work<T>): Promise<T> {
+async function byManager<T>(request: EntryRequest, managed: ManagedJob, work: Work<T>, pair?: KeyPair): Promise<T> {
   const { entryManaged } = await import("./entry-managed.ts");
-  return await entryManaged(request, managed, work);
+  return await entryManaged(request, managed, work, pair);
+}
+
+/** What takes time and needs no answer. */
+async function prepareManaged(): Promise<KeyPair> {
+  const [{ sessionKeyPair }] = await Promise.all([import("./session-key.ts"), import("./entry-managed.ts")]);
+  return sessionKeyPair();
 }
 
 function notHere({ host, reading }: Extract<Found, { where: "elsewhere" }>, way: Way): JobError {

@@ -1,6 +1,5 @@
 import { createConnection } from "node:net";
 import { join } from "node:path";
-import { Duplex } from "node:stream";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import { readIndex } from "../job/index-entry.ts";
 import { jobHost } from "../udi/names.ts";
@@ -94,8 +93,7 @@ async function byManager({ seeker, runDirectory }: ProxyRequest, managed: Manage
     runDirectory,
     async (directory) => {
       const stream = await openCarrier(managed, seeker.carriers(), directory);
-      const ended = await stream.connect(Duplex.from({ readable: process.stdin, writable: process.stdout }));
-      return ended === "cut" ? 1 : 0;
+      return (await stream.connect({ from: 0, to: 1 })) ? 1 : 0;
     },
     { guarded: true },
   );

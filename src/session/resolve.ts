@@ -87,7 +87,7 @@ export async function resolveJob<T extends { readonly host: string }>(
       (reading) => lookUp(seeker, index, reading),
       ({ where }) => where !== "not running",
     );
-  const hit = find(readings) ?? find(respelled(seeker, readings)) ?? find(begunAnew(seeker, readings));
+  const hit = find(readings) ?? findAlike(seeker, readings, find);
   if (hit === undefined) return await findFurther(seeker, text, readings, ask);
   if (hit.where !== "not running") return checkEnterable(hit);
   const id = hit.job.id;
@@ -122,21 +122,21 @@ async function findFurther<T extends { readonly host: string }>(
   }
 }
 
-/** Host names have no upper and lower case: the readings with the ids of jobs that differ by that alone. */
-function respelled(seeker: Seeker, readings: readonly Reading[]): Reading[] {
+/** Names that are not quite a job's own. */
+function findAlike<T>(
+  seeker: Seeker,
+  readings: readonly Reading[],
+  find: (wanted: readonly Reading[]) => T | undefined,
+): T | undefined {
   const jobs = jobsInReach(seeker);
-  return readings.flatMap((reading) => {
-    const alike = jobs.filter((job) => job.toLowerCase() === reading.job.toLowerCase());
-    return alike.map((job) => ({ ...reading, job }));
-  });
-}
-
-/** A manager's job that has begun anew, or launches once more, has launches of other names: `32` may be `32.0-r1`. */
-function begunAnew(seeker: Seeker, readings: readonly Reading[]): Reading[] {
-  const jobs = jobsInReach(seeker);
-  return readings.flatMap((reading) => {
-    return jobs.filter((job) => isLaunchOf(job, reading.job)).map((job) => ({ ...reading, job }));
-  });
+  const meant = (fits: (job: string, asked: string) => boolean) =>
+    readings.flatMap((reading) => {
+      return jobs.filter((job) => fits(job, reading.job)).map((job) => ({ ...reading, job }));
+    });
+  // Host names have no upper and lower case.
+  const respelled = find(meant((job, asked) => job.toLowerCase() === asked.toLowerCase()));
+  // A manager's job that has begun anew, or launches once more, has launches of other names: `32` may be `32.0-r1`.
+  return respelled ?? find(meant(isLaunchOf));
 }
 
 function checkEnterable(found: Found): Found {

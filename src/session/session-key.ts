@@ -1,6 +1,6 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { generateKeyPair } from "../udi/keys.ts";
+import { generateKeyPair, type KeyPair } from "../udi/keys.ts";
 import { renderKnownHosts } from "../udi/known-hosts.ts";
 import { clientDirectives } from "../udi/ssh-config.ts";
 import type { KitReply } from "./kit-reply.ts";
@@ -23,9 +23,13 @@ export function privateFile(directory: string, name: string, content: string): s
   return path;
 }
 
+/** @returns the key of a session, which is nowhere but in memory yet */
+export function sessionKeyPair(): KeyPair {
+  return generateKeyPair("gangway session");
+}
+
 /** Makes the key of a session through another host. */
-export function newKey(directory: string): SessionKey {
-  const { privateKey, publicKey } = generateKeyPair("gangway session");
+export function newKey(directory: string, { privateKey, publicKey }: KeyPair = sessionKeyPair()): SessionKey {
   return { directory, identity: privateFile(directory, "id_ed25519", privateKey), publicKey };
 }
 

@@ -32,16 +32,6 @@ function frame(kind: string, data: Buffer): Buffer {
   return Buffer.concat([head, data]);
 }
 
-/** In lines: the last byte of each 1023, the header's four counted, is a newline. */
-function linedFrame(data: Buffer): Buffer {
-  const bytes: number[] = [];
-  for (const byte of data) {
-    bytes.push(byte);
-    if ((bytes.length + 4) % 1023 === 1022) bytes.push(0x0a);
-  }
-  return frame("l", Buffer.from(bytes));
-}
-
 describe("frames", () => {
   test("are the same however the stream is cut", () => {
     const pieces = fc.array(fc.uint8Array({ minLength: 1, maxLength: 300 }), { maxLength: 20 });
@@ -69,26 +59,6 @@ describe("frames", () => {
         expect(Buffer.concat(got).equals(Buffer.concat(sent))).toBe(true);
         expect(told).toEqual([...sent.map(() => "beat"), "resting", "fin"]);
         expect(reader.lacks).toBe(0);
-      }),
-    );
-  });
-
-  test("of lines are the data without the newlines that part them, however the stream is cut", () => {
-    const pieces = fc.array(fc.uint8Array({ minLength: 1, maxLength: 5000 }), { maxLength: 5 });
-    fc.assert(
-      fc.property(pieces, fc.array(fc.integer({ min: 1, max: 1500 }), { minLength: 1 }), (data, cuts) => {
-        const sent = data.map((bytes) => Buffer.from(bytes));
-        const stream = Buffer.concat(sent.flatMap((bytes) => [linedFrame(bytes), frame("d", bytes)]));
-        const got: Buffer[] = [];
-        const nothing = () => undefined;
-        const take = (bytes: Buffer) => got.push(Buffer.from(bytes));
-        const reader = new FrameReader({ data: take, fin: nothing, beat: nothing, resting: nothing });
-        for (let at = 0, n = 0; at < stream.length; n++) {
-          const next = at + (cuts[n % cuts.length] ?? 1);
-          reader.push(stream.subarray(at, next));
-          at = next;
-        }
-        expect(Buffer.concat(got).equals(Buffer.concat(sent.flatMap((bytes) => [bytes, bytes])))).toBe(true);
       }),
     );
   });

@@ -17,6 +17,8 @@
  * connector --carried PROGRAM JOB SILENCE_MS PADDING BASE…: what a workload manager starts on a job's host to carry a session
  * there (connector_carried.h).
  *
+ * connector --near SILENCE_MS PADDING: the client's side of that (connector_near.h).
+ *
  * The kernel says who listens (SO_PEERCRED): where the path lies in a place that others can make, somebody else's
  * socket would see what is typed.
  */
@@ -37,6 +39,7 @@
 #include "connector_place.h"
 #include "connector_stdio.h"
 #include "connector_carried.h"
+#include "connector_near.h"
 
 /* One byte must go along with the descriptor; OpenSSH's mm_receive_fd reads and drops it. */
 static int hand_over(int over, int fd)
@@ -166,7 +169,7 @@ static void misused(void)
 {
 	say("connector", "usage: connector [--owner UID] [--kit FILE HOST] PATH [ADDRESS PORT] (as ProxyCommand, with "
 	    "ProxyUseFdpass yes) | connector --stdio PATH [ADDRESS PORT] | connector --who PATH | "
-	    "connector --carried PROGRAM JOB SILENCE_MS PADDING BASE...");
+	    "connector --carried PROGRAM JOB SILENCE_MS PADDING BASE... | connector --near SILENCE_MS PADDING");
 	exit(1);
 }
 
@@ -199,8 +202,8 @@ int main(int argc, char **argv)
 	fill_stdio();
 	if (argc == 3 && strcmp(argv[1], "--who") == 0)
 		return say_who(argv[2]);
-	if (argc > 1 && strcmp(argv[1], "--carried") == 0) {
-		int status = carry(argv + 2);
+	if (argc > 1 && (strcmp(argv[1], "--carried") == 0 || strcmp(argv[1], "--near") == 0)) {
+		int status = argv[1][2] == 'n' ? carry_near(argv + 2) : carry(argv + 2);
 
 		if (status < 0)
 			misused();

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "connector_frames.h"
+#include "connector_relay.h"
 
 #define CARRIED_MARK "gangway-carried 1 "
 #define LONGEST_REQUEST 4096
@@ -199,6 +200,7 @@ static int carry(char **word)
 	}
 	close(place.launcher);
 	free(place.record);
-	carried.fd = place.ssh;
-	return relay_frames(&carried);
+	carried.from = carried.to = place.ssh;
+	make_nonblocking((const int[]){ 0, 1, place.ssh }, 3);
+	return relay_frames(&carried, NULL, NULL);
 }

@@ -1,13 +1,14 @@
 /*
- * connector --carried: copies between the frames of a workload manager's carrier (docs/internals.md, section 12) on its stdin and
- * stdout, and a connected socket. A part of connector.c; src/session/carriers/frames.ts is its other side.
+ * connector --carried, on a job's host, and --near, on the client's: copies between the frames of a workload manager's carrier
+ * (docs/internals.md, section 12) on its stdin and stdout, and a connection. A part of connector.c; what is started there without
+ * the connector speaks them by src/session/carriers/frames.ts.
  */
 #define FRAME_HEADER 4
 #define LONGEST_FRAME (1024 * 1024)
 #define CHUNK_BYTES (64 * 1024)
-#define LINE_BYTES 1023
+#define LINE_BYTES 1024
 /* What makes a frame of whole lines that a pipe takes at once. */
-#define LINED_BYTES (CHUNK_BYTES / LINE_BYTES * (LINE_BYTES - 1) - FRAME_HEADER)
+#define LINED_BYTES (CHUNK_BYTES / LINE_BYTES * (LINE_BYTES - 2) - FRAME_HEADER)
 #define MOST_PADDING (64 * 1024)
 #define WORTH_A_NAP 8192
 #define NAP_NS 400000
@@ -15,19 +16,24 @@
 #define LONGEST_REST_MS (24LL * 3600 * 1000)
 
 struct carried {
-	int fd;				/* of the node's sshd */
+	int from, to;			/* of the connection: to the node's sshd, or the client program; often one */
+	int near;			/* this is the client's side */
 	long long silence_ms;
 	size_t padding;
-	char in[2 * CHUNK_BYTES];	/* frames from the client: [in_begin, in_end) is still to be done */
+	char in[2 * CHUNK_BYTES];	/* frames from the other side: [in_begin, in_end) is still to be done */
 	size_t in_begin, in_end;
+	char plain[2 * CHUNK_BYTES];	/* what was in lines, without them: [plain_begin, plain_end) is still to be passed on */
+	size_t plain_begin, plain_end;
 	unsigned char head[FRAME_HEADER];
 	size_t head_filled;
 	size_t left;			/* bytes of this frame that are still to come */
 	int kind;
-	int got_fin;			/* the client has closed its direction */
-	int deaf;			/* the sshd takes nothing any more */
+	size_t at;			/* bytes of this frame, its header too, that have come */
+	char mask;			/* of the line that is under way */
+	int got_fin;			/* the other side has closed its direction */
+	int deaf;			/* the connection takes nothing any more */
 	int resting;			/* the client is stopped: its silence is no death */
-	char raw[LINED_BYTES];		/* from the sshd */
+	char raw[LINED_BYTES];		/* from the connection */
 	char out[FRAME_HEADER + CHUNK_BYTES + FRAME_HEADER + MOST_PADDING];
 	size_t out_begin, out_end;	/* what is to be written of it */
 	int sent_fin;
@@ -64,41 +70,65 @@ static void pad(struct carried *c)
 		put_padding(c, c->padding);
 }
 
+/* A value that none of these bytes has, and that is not zero; 0: there is none. */
+static int absent_value(const char *data, size_t bytes)
+{
+	char seen[256] = { 0 };
+
+	for (size_t n = 0; n < bytes; n++)
+		seen[(unsigned char)data[n]] = 1;
+	for (int value = 1; value < 256; value++)
+		if (!seen[value])
+			return value;
+	return 0;
+}
+
 /*
- * A frame of lines, and padding up to the end of a line: Slurm sends what ends in the last newline of 1023 bytes, which of random
- * bytes is a fifth less.
+ * A line of the frame: a mask, so many bytes, each of them exclusive-or the mask, and a newline. The mask makes of a value that does
+ * not occur the newline's, so that there is none within; hardly ever does each value occur, and then a newline does no harm.
+ */
+static void put_line(struct carried *c, const char *data, size_t bytes)
+{
+	int absent = absent_value(data, bytes);
+	char mask = (char)(absent ? absent ^ '\n' : 0), *at = c->out + c->out_end;
+
+	*at++ = mask;
+	for (size_t n = 0; n < bytes; n++)
+		*at++ = (char)(data[n] ^ mask);
+	*at = '\n';
+	c->out_end += bytes + 2;
+}
+
+/*
+ * A frame of lines, the last of them filled up by padding: Slurm takes a line apart from what comes behind it, and sends 1024 bytes
+ * at once, with less ado where they are one line.
  */
 static void put_lined(struct carried *c, const char *data, size_t bytes)
 {
 	c->out_end = FRAME_HEADER;
 	while (bytes) {
-		size_t room = LINE_BYTES - 1 - c->out_end % LINE_BYTES;
+		size_t room = LINE_BYTES - 2 - c->out_end % LINE_BYTES;
 		size_t part = bytes < room ? bytes : room;
 
-		memcpy(c->out + c->out_end, data, part);
-		c->out_end += part;
+		put_line(c, data, part);
 		data += part;
 		bytes -= part;
-		if (part == room)
-			c->out[c->out_end++] = '\n';
 	}
 	write_header(c->out, 'l', c->out_end - FRAME_HEADER);
-	size_t rest = LINE_BYTES - c->out_end % LINE_BYTES;
-
-	if (rest < LINE_BYTES)
-		put_padding(c, (rest > FRAME_HEADER ? rest : rest + LINE_BYTES) - FRAME_HEADER);
 }
 
-/* Only when nothing is to be written. */
-static void take_from_socket(struct carried *c)
+/* Only when nothing is to be written. What a client's carrier takes is not cut into lines. */
+static void take_from_connection(struct carried *c)
 {
-	ssize_t got = read(c->fd, c->raw, sizeof c->raw);
+	ssize_t got = read(c->from, c->raw, sizeof c->raw);
 
 	if (got < 0 && would_block())
 		return;
 	c->out_begin = c->out_end = 0;
 	c->quiet = 0;
-	if (got > 0 && c->padding && (size_t)got >= c->padding) {
+	int large = got > 0 && c->padding && (size_t)got >= c->padding;
+
+	if (large && !c->near) {
 		put_lined(c, c->raw, (size_t)got);
 		return;
 	}
@@ -111,7 +141,8 @@ static void take_from_socket(struct carried *c)
 		put_header(c, 'f', 0);
 		c->sent_fin = 1;
 	}
-	pad(c);
+	if (!large)
+		pad(c);
 }
 
 static int out_waits(const struct carried *c)
@@ -119,9 +150,14 @@ static int out_waits(const struct carried *c)
 	return c->out_begin < c->out_end;
 }
 
+static int in_waits(const struct carried *c)
+{
+	return c->in_begin < c->in_end || c->plain_begin < c->plain_end;
+}
+
 /*
- * Slurm gives 1 KiB at a time. To be woken for each, and to wake the sshd for each, which can do nothing before it has a
- * whole packet, takes more of the processor than all of Slurm's own work.
+ * Slurm gives 1 KiB at a time. To be woken for each, and to wake for each who can do nothing before there is a whole packet, takes more
+ * of the processor than all of Slurm's own work.
  */
 static void nap(void)
 {
@@ -129,165 +165,15 @@ static void nap(void)
 }
 
 /* -1: nobody reads it any more. */
-static int give_to_client(struct carried *c)
+static int give_to_carrier(struct carried *c)
 {
 	ssize_t sent = write(1, c->out + c->out_begin, c->out_end - c->out_begin);
 
 	if (sent < 0)
 		return would_block() ? 0 : -1;
 	c->out_begin += (size_t)sent;
-	return 0;
-}
-
-/* A header is whole. -1 for what is no frame. */
-static int begin_frame(struct carried *c)
-{
-	size_t length = (size_t)c->head[1] << 16 | (size_t)c->head[2] << 8 | c->head[3];
-
-	c->head_filled = 0;
-	c->kind = c->head[0];
-	if (length > LONGEST_FRAME || (length && c->kind != 'd' && c->kind != 'p'))
-		return -1;
-	c->left = length;
-	switch (c->kind) {
-	case 'd': case 'p': case 'b':
-		return 0;
-	case 'r':
-		c->resting = 1;
-		return 0;
-	case 'f':
-		c->got_fin = 1;
-		shutdown(c->fd, SHUT_WR);
-		return 0;
-	default:
-		return -1;
-	}
-}
-
-/* What there is of a frame's bytes: 1 when the sshd does not take more now. */
-static int pass_on(struct carried *c)
-{
-	size_t length = c->in_end - c->in_begin < c->left ? c->in_end - c->in_begin : c->left;
-
-	if (c->kind == 'd' && !c->deaf) {
-		ssize_t sent = send(c->fd, c->in + c->in_begin, length, MSG_NOSIGNAL);
-
-		if (sent < 0 && would_block())
-			return 1;
-		/* It may still have something to say. */
-		if (sent < 0)
-			c->deaf = 1;
-		else
-			length = (size_t)sent;
-	}
-	c->in_begin += length;
-	c->left -= length;
-	return 0;
-}
-
-/* As far as the sshd takes it. -1 for what is no frame. */
-static int do_frames(struct carried *c)
-{
-	while (c->in_begin < c->in_end) {
-		if (c->left) {
-			if (pass_on(c))
-				return 0;
-			continue;
-		}
-		c->head[c->head_filled++] = (unsigned char)c->in[c->in_begin++];
-		if (c->head_filled == FRAME_HEADER && begin_frame(c) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/* How much of the frame that is under way, or begins here, is still to come. */
-static size_t frame_lacks(const struct carried *c)
-{
-	const unsigned char *head = (const unsigned char *)c->in;
-	size_t whole = c->left;
-
-	if (!whole && !c->head_filled && c->in_end >= FRAME_HEADER)
-		whole = FRAME_HEADER + ((size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3]);
-	return whole > c->in_end ? whole - c->in_end : 0;
-}
-
-/* Only when nothing of what came before is still to be done. -1: the client, or the carrier, is gone. */
-static int take_from_client(struct carried *c)
-{
-	ssize_t got = read(0, c->in, sizeof c->in);
-
-	if (got < 0 && would_block())
-		return 0;
-	if (got <= 0)
-		return -1;
-	c->in_begin = 0;
-	c->in_end = (size_t)got;
-	c->missed = 0;
-	c->resting = 0;
-	while (got > 0 && c->in_end < CHUNK_BYTES && frame_lacks(c) > WORTH_A_NAP) {
+	/* It reads 4 KiB at a time. */
+	if (c->padding && c->out_end - c->out_begin > WORTH_A_NAP)
 		nap();
-		got = read(0, c->in + c->in_end, sizeof c->in - c->in_end);
-		if (got > 0)
-			c->in_end += (size_t)got;
-	}
-	/* The end is seen again. */
-	return 0;
-}
-
-/* -1: no word came for so long that the client is dead. */
-static int tick(struct carried *c)
-{
-	long long most = c->resting ? LONGEST_REST_MS / c->silence_ms * BEATS : BEATS;
-
-	if (c->quiet && !out_waits(c)) {
-		c->out_begin = c->out_end = 0;
-		put_header(c, 'b', 0);
-		if (c->padding)
-			put_padding(c, 1);
-	}
-	c->quiet = 1;
-	/* Nothing is heard either while it is the sshd that does not read. */
-	if (c->in_begin < c->in_end)
-		return 0;
-	return ++c->missed > most ? -1 : 0;
-}
-
-/* Until both directions have ended, or either side is gone. The status to end with. */
-static int relay_frames(struct carried *c)
-{
-	long long step = c->silence_ms / BEATS, next = now_ms() + step;
-
-	signal(SIGPIPE, SIG_IGN);
-	make_nonblocking();
-	fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
-	while (!c->got_fin || !c->sent_fin || out_waits(c)) {
-		int in_waits = c->in_begin < c->in_end, reads = !c->sent_fin && !out_waits(c);
-		/* Where nothing is wanted of it an end that has hung up would be reported again and again. */
-		struct pollfd wait[3] = {
-			{ in_waits ? -1 : 0, POLLIN, 0 },
-			{ in_waits || reads ? c->fd : -1, (short)((reads ? POLLIN : 0) | (in_waits ? POLLOUT : 0)), 0 },
-			{ 1, (short)(out_waits(c) ? POLLOUT : 0), 0 },
-		};
-		long long left = next - now_ms();
-
-		poll(wait, 3, left > 0 ? (int)left : 0);
-		if (wait[2].revents & (POLLERR | POLLHUP | POLLNVAL))
-			return 1;
-		if (wait[0].revents && take_from_client(c) < 0)
-			return 1;
-		if (do_frames(c) < 0)
-			return 1;
-		if (reads && (wait[1].revents & (POLLIN | POLLHUP | POLLERR)))
-			take_from_socket(c);
-		if (out_waits(c) && give_to_client(c) < 0)
-			return 1;
-		/* One that was stopped itself could not hear: that is one tick, however long. */
-		if (now_ms() >= next) {
-			if (tick(c) < 0)
-				return 1;
-			next = now_ms() + step;
-		}
-	}
 	return 0;
 }

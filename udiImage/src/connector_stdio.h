@@ -104,22 +104,28 @@ static int way_write(struct way *way)
 	return sent < 0 && !would_block() ? -1 : 0;
 }
 
-static int old_flags[2];
+#define MOST_NONBLOCKING 4
+
+static struct { int fd, flags; } old_flags[MOST_NONBLOCKING];
+static int nonblocking;
 
 static void restore_flags(void)
 {
-	for (int fd = 0; fd < 2; fd++)
-		if (old_flags[fd] >= 0)
-			fcntl(fd, F_SETFL, old_flags[fd]);
+	for (; nonblocking > 0; nonblocking--)
+		fcntl(old_flags[nonblocking - 1].fd, F_SETFL, old_flags[nonblocking - 1].flags);
 }
 
 /* They may be shared with a shell that goes on after us, so they become again what they were. */
-static void make_nonblocking(void)
+static void make_nonblocking(const int *fds, int count)
 {
-	for (int fd = 0; fd < 2; fd++) {
-		old_flags[fd] = fcntl(fd, F_GETFL);
-		if (old_flags[fd] >= 0)
-			fcntl(fd, F_SETFL, old_flags[fd] | O_NONBLOCK);
+	for (int n = 0; n < count; n++) {
+		int flags = fcntl(fds[n], F_GETFL);
+
+		if (flags < 0)
+			continue;
+		old_flags[nonblocking].fd = fds[n];
+		old_flags[nonblocking++].flags = flags;
+		fcntl(fds[n], F_SETFL, flags | O_NONBLOCK);
 	}
 	atexit(restore_flags);
 }
@@ -150,7 +156,6 @@ static void finish_out(struct way *out)
 {
 	out->done = 1;
 	restore_flags();
-	old_flags[1] = -1;
 	close(1);
 }
 
@@ -166,7 +171,7 @@ static int relay_stdio(int fd)
 	struct way in, out;
 
 	signal(SIGPIPE, SIG_IGN);
-	make_nonblocking();
+	make_nonblocking((const int[]){ 0, 1 }, 2);
 	if (way_open(&in, 0, fd) < 0 || way_open(&out, fd, 1) < 0)
 		return out_of_memory();
 	while (!in.done || !out.done) {

@@ -9,8 +9,6 @@ const HEADER_BYTES = 4;
 const KIND = {
   /** Bytes of the connection. */
   data: 0x64,
-  /** The same in lines: of the frame, its header too, the last byte of each 1023 is a newline, and none of them. */
-  lined: 0x6c,
   /** No more of them; the other direction goes on. */
   fin: 0x66,
   /** Bytes that mean nothing. */
@@ -22,10 +20,9 @@ const KIND = {
 } as const;
 const KINDS: ReadonlySet<number> = new Set(Object.values(KIND));
 /** Those that have bytes. */
-const LONG: ReadonlySet<number> = new Set([KIND.data, KIND.lined, KIND.padding]);
+const LONG: ReadonlySet<number> = new Set([KIND.data, KIND.padding]);
 /** Bytes of one frame; what a pipe gives at once is 64 KiB. */
 const LONGEST = 1024 * 1024;
-const LINE = 1023;
 
 function header(kind: number, length: number): Buffer {
   const bytes = Buffer.allocUnsafe(HEADER_BYTES);
@@ -64,8 +61,6 @@ export class FrameReader {
   #left = 0;
   /** What they are. */
   #kind: number = KIND.data;
-  /** Bytes of this frame before them. */
-  #at = 0;
 
   constructor(events: FrameEvents) {
     this.#events = events;
@@ -85,7 +80,6 @@ export class FrameReader {
         this.#left -= part.length;
         rest = rest.subarray(part.length);
         if (this.#kind === KIND.data) this.#events.data(part);
-        else if (this.#kind === KIND.lined) this.#events.data(this.#unlined(part));
         continue;
       }
       const needed = HEADER_BYTES - this.#head.length;
@@ -96,25 +90,10 @@ export class FrameReader {
     }
   }
 
-  /** Without the newlines; the bytes are moved where they are. */
-  #unlined(part: Buffer): Buffer {
-    let filled = 0;
-    for (let from = 0; from < part.length; ) {
-      const end = Math.min(part.length, from + LINE - 1 - (this.#at % LINE));
-      part.copyWithin(filled, from, end);
-      filled += end - from;
-      const next = Math.min(part.length, end + 1);
-      this.#at += next - from;
-      from = next;
-    }
-    return part.subarray(0, filled);
-  }
-
   #begin(kind: number, length: number): void {
     if (!KINDS.has(kind) || length > LONGEST || (!LONG.has(kind) && length > 0))
       throw new Error("what came is no frame");
     this.#kind = kind;
-    this.#at = HEADER_BYTES;
     if (LONG.has(kind)) this.#left = length;
     else if (kind === KIND.fin) this.#events.fin();
     else if (kind === KIND.beat) this.#events.beat();

@@ -1,10 +1,10 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import type { Duplex } from "node:stream";
 import { JobError, STATUS } from "../../config/errors.ts";
 import { printable } from "../../config/printable.ts";
-import { BEAT, type CarriedEnd, Pump, RESTING } from "./frames.ts";
+import { BEAT, RESTING } from "./frames.ts";
 import { type CarrierCommand, GuardedCarrier } from "./guard.ts";
+import { type LocalEnd, NearPump } from "./near.ts";
 import { type CarriedRequest, NoLineError, parseReply, readMarkedLine, renderLine } from "./words.ts";
 
 /** A manager may take its time to start a process. */
@@ -16,13 +16,16 @@ const TOLD_LINES = 6;
 export class CarrierStream {
   readonly #carrier: GuardedCarrier;
   readonly #request: CarriedRequest;
+  readonly #connector: string;
   readonly #beats: NodeJS.Timeout;
+  #pump: NearPump | undefined;
   /** As `gangway key authorize --kit` prints it; empty where no key was to be signed. */
   readonly kit: string;
 
-  private constructor(carrier: GuardedCarrier, kit: string, request: CarriedRequest) {
+  private constructor(carrier: GuardedCarrier, kit: string, request: CarriedRequest, connector: string) {
     this.#carrier = carrier;
     this.#request = request;
+    this.#connector = connector;
     this.kit = kit;
     // The other side takes silence for death, and whoever connects may take a while.
     this.#beats = setInterval(() => carrier.outgoing.write(BEAT), request.silenceMs / 4);
@@ -32,15 +35,21 @@ export class CarrierStream {
    * Starts a carrier and asks for the job.
    *
    * @param directory of the session, private; the carrier's own is made in it
+   * @param connector the installation's, by its absolute path
    * @throws JobError as the job's host has it; or, with what the carrier said itself, when there is no answer (exit status 76)
    */
-  static async open(command: CarrierCommand, request: CarriedRequest, directory: string): Promise<CarrierStream> {
+  static async open(
+    command: CarrierCommand,
+    request: CarriedRequest,
+    directory: string,
+    connector: string,
+  ): Promise<CarrierStream> {
     const carrier = new GuardedCarrier(command, { own: mkdtempSync(join(directory, "carrier-")), session: directory });
     try {
       // For the launcher, where one has it signed without gangway.
       carrier.outgoing.write(renderLine(request.publicKey === undefined ? request : { op: "sign", ...request }));
       const reply = parseReply(await readMarkedLine(carrier.incoming, PATIENCE_MS));
-      if (reply.kind === "ready") return new CarrierStream(carrier, reply.kit, request);
+      if (reply.kind === "ready") return new CarrierStream(carrier, reply.kit, request, connector);
       const { message, exitCode, hint } = reply;
       throw new JobError(message, { exitCode, ...(hint === undefined ? {} : { hint }) });
     } catch (error) {
@@ -51,27 +60,33 @@ export class CarrierStream {
   }
 
   /**
-   * Copies between a connection and the node's sshd.
+   * Copies between a client program and the node's sshd.
    *
-   * @returns how it ended; the carrier is being ended then
+   * @returns whether the way was cut off before either of them ended the connection; the carrier is being ended then
    */
-  async connect(local: Duplex): Promise<CarriedEnd> {
+  async connect(local: LocalEnd): Promise<boolean> {
     clearInterval(this.#beats);
     const { incoming, outgoing } = this.#carrier;
-    const { silenceMs, padding } = this.#request;
-    const end = await new Pump(local, { incoming, outgoing, silenceMs, padding }).ended;
+    const { silenceMs, padding = 0 } = this.#request;
+    this.#pump = await NearPump.start(local, { incoming, outgoing, connector: this.#connector, silenceMs, padding });
+    const cut = await this.#pump.cut;
     this.close();
-    return end;
+    return cut;
   }
 
-  /** @param then called when the other side has been told that this process is about to be stopped */
+  /** @param then called when the other side has been told that this process is about to be stopped, or is going to be */
   rest(then: () => void): void {
-    this.#carrier.outgoing.write(RESTING, () => then());
+    if (this.#pump === undefined) this.#carrier.outgoing.write(RESTING, () => then());
+    else {
+      this.#pump.rest();
+      then();
+    }
   }
 
   /** It goes on. */
-  beat(): void {
-    this.#carrier.outgoing.write(BEAT);
+  goOn(): void {
+    if (this.#pump === undefined) this.#carrier.outgoing.write(BEAT);
+    else this.#pump.goOn();
   }
 
   close(): void {

@@ -47,7 +47,7 @@ export async function openCarrier(
     silenceMs,
     padding,
   };
-  return await CarrierStream.open(command, request, directory);
+  return await CarrierStream.open(command, request, directory, settings.connector);
 }
 
 /** Where ssh connects to, in the session's private directory. */
@@ -117,7 +117,8 @@ export class Switchboard {
     this.#first = undefined;
     const stream = first ?? (await this.#open());
     this.#streams.add(stream);
-    if ((await stream.connect(local)) === "cut") this.cut = true;
+    if (await stream.connect(local)) this.cut = true;
+    local.destroy();
     this.#streams.delete(stream);
   }
 
@@ -128,7 +129,7 @@ export class Switchboard {
   };
 
   readonly #goOn = (): void => {
-    for (const stream of this.#streams) stream.beat();
+    for (const stream of this.#streams) stream.goOn();
   };
 
   /**
