@@ -34,7 +34,7 @@ function left(): string {
   const processes = (["ctl", "n1", "n2"] as const).flatMap((host) =>
     processesOn(
       host,
-      /gangway carried|connector --carried|gangway ssh|gangway proxy|gangway-guard|\.via\.srun|sleep 4321/,
+      /gangway carried|connector --(?:carried|near)|gangway ssh|gangway proxy|gangway-guard|\.via\.srun|sleep 4321/,
     ).map((pid) => `${host}: ${pid} ${commandOf(pid)}`),
   );
   const script = `find ${BASE} /tmp /dev/shm -mindepth 1 -name '.session*' 2>/dev/null || :`;
@@ -69,11 +69,12 @@ function parentOf(pid: number): number {
 }
 
 /** Who of a session's processes is killed. */
-export type Victim = "gangway" | "ssh" | "srun" | "guard" | "far end" | "slurmstepd" | "command";
+export type Victim = "gangway" | "ssh" | "pump" | "srun" | "guard" | "far end" | "slurmstepd" | "command";
 
 /** Of what `gangway` here has started: its child, or that one's. */
 const BELOW: Readonly<Partial<Record<Victim, RegExp>>> = {
   ssh: /^\S*\/ssh .*-F/,
+  pump: /^\S*\/connector --near/,
   guard: /^\/bin\/sh -c dir=/,
   srun: /^\S*\/srun .*carried/,
 };

@@ -155,7 +155,7 @@ describe("killed at some moment, nothing is left on either side", () => {
   }
 
   test("one of its processes, by SIGKILL, while a command runs", async () => {
-    const victims = ["gangway", "ssh", "srun", "guard"] as const;
+    const victims = ["gangway", "ssh", "pump", "srun", "guard"] as const;
     const sessions = victims.map((victim) => ({ victim, session: new CarriedSession(job) }));
     const far = new CarriedSession(`${job}.n2`, { host: "n2" });
     await Promise.all([...sessions.map(async ({ session }) => await session.up()), far.up()]);

@@ -14,6 +14,7 @@ export const FAR_END = "^\\S*(node .*gangway |connector --)carried";
 export const VICTIMS = {
   "gangway here": ["submit", "^\\S*node .*gangway ssh"],
   "its ssh": ["submit", "^/usr/bin/ssh .*via[.]condor"],
+  "the pump": ["submit", "^\\S*/connector --near"],
   "the guard": ["submit", "^/bin/sh -c dir="],
   "the tool": ["submit", "condor_ssh_to_job .*-ssh"],
   "the tool's own ssh": ["submit", "^ssh -F none"],
@@ -53,7 +54,7 @@ export function killAll(machine: Machine, pattern: string, options: { inJobs?: b
 
 /** Processes and files of carriers on both machines; those of condor_ssh_to_job and of its sshd among them. */
 function left(scratch: boolean): string {
-  const here = processesOn("submit", "^\\S*node |gangway-guard|condor_ssh_to_job|^ssh |via[.]condor|dir=");
+  const here = processesOn("submit", "^\\S*node |connector --near|gangway-guard|condor_ssh_to_job|^ssh |via[.]condor|dir=");
   const there = processesOn("first", `${FAR_END}|^sshd|^sleep 4321`);
   const names = "-name '.session*' -o -name '*condor_ssh_to_job*' -o -name 'carrier-*'";
   const find = (...places: string[]) => ["sh", "-c", `find ${places.join(" ")} ${names} 2>/dev/null || :`];
