@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { BEAT, RESTING } from "../../src/session/carriers/frames.ts";
-import { NearPump } from "../../src/session/carriers/near.ts";
+import { copyNear } from "../../src/session/carriers/near.ts";
 import { parseReply, readMarkedLine, renderLine } from "../../src/session/carriers/words.ts";
 import { connection, take } from "./connections.ts";
 import { buildAll, cleanUp, makeDirectory, Started, until } from "./helpers.ts";
@@ -91,7 +91,7 @@ describe("connector --carried", () => {
       expect(reply.kind === "ready" && reply.kit).toMatch(/^certificate ssh-.*^host n1\.7\.job$.*^user ann$/ms);
       expect(JSON.parse(job.asked.join(""))).toMatchObject({ op: "sign", publicKey: KEY });
       const { inside, outside } = await connection();
-      const { cut } = await NearPump.start(inside, {
+      const cut = copyNear(inside, {
         incoming: stdout,
         outgoing: stdin,
         connector,

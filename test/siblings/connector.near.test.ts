@@ -5,8 +5,8 @@ import type { Socket } from "node:net";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { BEAT, RESTING } from "../../src/session/carriers/frames.ts";
-import { NearPump } from "../../src/session/carriers/near.ts";
+import { BEAT } from "../../src/session/carriers/frames.ts";
+import { copyNear } from "../../src/session/carriers/near.ts";
 import { connection, take } from "./connections.ts";
 import { buildAll, cleanUp, isAlive, Started, startedIn, until } from "./helpers.ts";
 
@@ -39,33 +39,38 @@ async function start({ silenceMs = LONG_MS, padding = 0, before = "" } = {}) {
   const [client, carrier] = [await connection(), await connection()];
   if (before !== "") carrier.inside.unshift(data(before));
   const side = { incoming: carrier.inside, outgoing: carrier.inside, connector, silenceMs, padding };
-  const pump = await NearPump.start(client.inside, side);
+  const cut = copyNear(client.inside, side);
   const said: Buffer[] = [];
   carrier.outside.on("data", (chunk: Buffer) => said.push(chunk));
   // This process has a copy of each, by which a connection would stay open.
-  void pump.cut.then(() => client.inside.destroy());
-  return { pump, client: client.outside, carrier: carrier.outside, said: () => Buffer.concat(said) };
+  void cut.then(() => client.inside.destroy());
+  return { cut, client: client.outside, carrier: carrier.outside, said: () => Buffer.concat(said) };
 }
 
 async function closed(socket: Socket): Promise<void> {
   await until("the client is left", () => socket.readableEnded || socket.destroyed);
 }
 
-/** Of the one that this file has started: `S`, `T`. */
+/** Of a socket that another process is to have. */
+function descriptorOf(socket: Socket): number {
+  return (socket as unknown as { _handle: { fd: number } })._handle.fd;
+}
+
+/** As `S`. */
 function stateOf(pid: number): string {
   return /^State:\s*(\S)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
 }
 
 describe("connector --near", () => {
   it("gives the client what was read before, and then what comes, and sends on what the client says", async () => {
-    const { pump, client, carrier, said } = await start({ before: "SSH-2.0-before\r\n" });
+    const { cut, client, carrier, said } = await start({ before: "SSH-2.0-before\r\n" });
     const got = take(client, 21);
     carrier.write(data("then\n"));
     expect(String(await got)).toBe("SSH-2.0-before\r\nthen\n");
     client.write("hello");
     await until("it is said", () => said().includes("hello"));
-    client.end();
-    expect(await pump.cut).toBe(false);
+    client.destroy();
+    expect(await cut).toBe(false);
     expect(said().equals(Buffer.concat([BEAT, data("hello"), FIN]))).toBe(true);
   });
 
@@ -86,11 +91,11 @@ describe("connector --near", () => {
   });
 
   it("ends with the sshd, when the client has all of it", async () => {
-    const { pump, client, carrier } = await start();
+    const { cut, client, carrier } = await start();
     const got = take(client, Number.POSITIVE_INFINITY);
     carrier.write(Buffer.concat([data("the last"), FIN]));
     expect(String(await got)).toBe("the last");
-    expect(await pump.cut).toBe(false);
+    expect(await cut).toBe(false);
   });
 
   it.each([
@@ -98,31 +103,72 @@ describe("connector --near", () => {
     ["what is no frame", (carrier: Socket) => carrier.write("x\0\0\0")],
     ["a frame that is too long", (carrier: Socket) => carrier.write(Buffer.from("d\xff\xff\xff", "latin1"))],
   ])("%s is cut", async (_name, act) => {
-    const { pump, client, carrier } = await start();
+    const { cut, client, carrier } = await start();
     client.resume();
     act(carrier);
-    expect(await pump.cut).toBe(true);
+    expect(await cut).toBe(true);
     await closed(client);
   });
 
   it("silence is cut, beats are none", async () => {
-    const { pump, carrier, said } = await start({ silenceMs: SILENCE_MS });
+    const { cut, carrier, said } = await start({ silenceMs: SILENCE_MS });
     const timer = setInterval(() => carrier.write(BEAT), SILENCE_MS / 4);
     await until("it beats, too", () => said().length > 8 * BEAT.length);
     clearInterval(timer);
-    expect(await pump.cut).toBe(true);
+    expect(await cut).toBe(true);
   });
 
-  it("says so before it is stopped, and says another word when it goes on", async () => {
-    const { pump, client, said } = await start();
-    const [pid = 0] = running();
-    pump.rest();
-    await until("it is stopped", () => stateOf(pid) === "T");
-    expect(said().equals(Buffer.concat([BEAT, RESTING]))).toBe(true);
-    pump.goOn();
-    await until("it says a word", () => said().length === 3 * BEAT.length);
-    client.write("on");
-    await until("it goes on", () => said().includes("on"));
+  it("carries each direction to its own end", async () => {
+    const { cut, client, carrier, said } = await start();
+    client.end("the question");
+    await until("its end is said", () => said().includes(FIN));
+    const got = take(client, Number.POSITIVE_INFINITY);
+    carrier.write(Buffer.concat([data("the answer"), FIN]));
+    expect(String(await got)).toBe("the answer");
+    expect(await cut).toBe(false);
+  });
+
+  it("passes on all that a carrier has brought, also when that has gone meanwhile and the client is slow", async () => {
+    const { cut, client, carrier } = await start();
+    const all = Buffer.alloc(3_000_000, "0123456789");
+    const frames = [];
+    for (let at = 0; at < all.length; at += 1_000_000) frames.push(data(String(all.subarray(at, at + 1_000_000))));
+    carrier.end(Buffer.concat([...frames, FIN]));
+    carrier.once("finish", () => carrier.destroy());
+    await pause(200);
+    expect((await take(client, Number.POSITIVE_INFINITY)).equals(all)).toBe(true);
+    expect(await cut).toBe(false);
+  });
+
+  it("a client that went is not waited for, where the carrier takes nothing any more", async () => {
+    const { cut, client, carrier } = await start();
+    carrier.pause();
+    const feed = () => {
+      while (client.write(Buffer.alloc(65_536))) {}
+    };
+    client.on("drain", feed);
+    feed();
+    await pause(300);
+    client.destroy();
+    expect(await cut).toBe(false);
+  });
+
+  it("where the client reads and writes by two, it ends with whoever reads", async () => {
+    const [writes, reads, carrier] = [await connection(), await connection(), await connection()];
+    const descriptors = { from: descriptorOf(writes.inside), to: descriptorOf(reads.inside) };
+    const side = { incoming: carrier.inside, outgoing: carrier.inside, connector, silenceMs: LONG_MS, padding: 0 };
+    const cut = copyNear(descriptors, side);
+    await until("it runs", () => running().length === 1);
+    reads.outside.destroy();
+    expect(await cut).toBe(false);
+  });
+
+  it.each(["incoming", "outgoing"])("a carrier whose %s stream had ended before is cut", async (which) => {
+    const [client, carrier, other] = [await connection(), await connection(), await connection()];
+    const ended = other.inside;
+    await new Promise((resolve) => ended.once("close", resolve).destroy());
+    const streams = { incoming: carrier.inside, outgoing: carrier.inside, [which]: ended };
+    expect(await copyNear(client.inside, { ...streams, connector, silenceMs: LONG_MS, padding: 0 })).toBe(true);
   });
 
   it("does not outlive who started it", async () => {

@@ -202,5 +202,5 @@ static int carry(char **word)
 	free(place.record);
 	carried.from = carried.to = place.ssh;
 	make_nonblocking((const int[]){ 0, 1, place.ssh }, 3);
-	return relay_frames(&carried, NULL, NULL);
+	return relay_frames(&carried);
 }

@@ -12,12 +12,16 @@
 #define MOST_PADDING (64 * 1024)
 #define WORTH_A_NAP 8192
 #define NAP_NS 400000
+#define LAST_WORDS_MS 2000		/* of a client that has gone, to a carrier that takes nothing */
 #define BEATS 4				/* of a silence, that may be missed */
 #define LONGEST_REST_MS (24LL * 3600 * 1000)
 
 struct carried {
 	int from, to;			/* of the connection: to the node's sshd, or the client program; often one */
 	int near;			/* this is the client's side */
+	int one;			/* from and to are one socket */
+	long long gone_at;		/* when the client was seen to have closed that; 0: it has not */
+	int mute;			/* the carrier takes nothing any more */
 	long long silence_ms;
 	size_t padding;
 	char in[2 * CHUNK_BYTES];	/* frames from the other side: [in_begin, in_end) is still to be done */

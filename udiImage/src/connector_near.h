@@ -1,36 +1,22 @@
 /*
  * connector --near SILENCE_MS PADDING: the client's side of a workload manager's carrier, once the way to the node's sshd is open. Its
  * stdin and stdout are the carrier's; descriptor 3 gives what of the carrier was read before, to its end; 4 and 5 are what is read of
- * and written to the client program. gangway starts it, in a session of its own, and ends it by ending itself. A part of
- * connector.c.
+ * and written to the client program. gangway starts it, in a session of its own, where no terminal's signal reaches it: it goes on
+ * beating while the session is stopped (^Z). It ends with gangway. A part of connector.c.
  *
- * SIGTSTP: the other side is told before this process is stopped. The status is 0 where the client program or the sshd ended the
- * connection, 1 where the carrier or the other side was gone before that.
+ * The status is 0 where the client program or the sshd ended the connection, 1 where the carrier or the other side was gone before
+ * that.
  */
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 enum { CARRIER_IN, CARRIER_OUT, READ_BEFORE = 3, CLIENT_IN, CLIENT_OUT };
 
-static volatile sig_atomic_t asked_to_rest;
-
-static void note_rest(int signal)
+static void end_now(int signal)
 {
 	(void)signal;
-	asked_to_rest = 1;
-}
-
-/* Frames are whole where nothing is to be written. */
-static void perhaps_rest(struct carried *c)
-{
-	if (!asked_to_rest || out_waits(c))
-		return;
-	asked_to_rest = 0;
-	c->out_begin = c->out_end = 0;
-	put_header(c, 'r', 0);
-	give_to_carrier(c);
-	raise(SIGSTOP);
-	c->out_begin = c->out_end = 0;
-	put_header(c, 'b', 0);
+	restore_flags();
+	_exit(1);
 }
 
 /* -1: more came than there is room for. */
@@ -47,12 +33,19 @@ static int take_read_before(struct carried *c)
 	return c->in_end == sizeof c->in ? -1 : 0;
 }
 
+static int is_one_socket(int from, int to)
+{
+	struct stat one, other;
+
+	return fstat(from, &one) == 0 && fstat(to, &other) == 0 && S_ISSOCK(one.st_mode) && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
 /* -1 for words that are none. */
 static int carry_near(char **word)
 {
 	static struct carried carried;
 	long long padding = word[0] && word[1] ? parse_number(word[1], 0, MOST_PADDING) : -1;
-	sigset_t resting, heard;
 
 	carried.silence_ms = padding >= 0 && !word[2] ? parse_number(word[0], 500, 3600000) : -1;
 	if (carried.silence_ms < 0 || fcntl(READ_BEFORE, F_GETFD) < 0)
@@ -61,14 +54,14 @@ static int carry_near(char **word)
 	carried.from = CLIENT_IN;
 	carried.to = CLIENT_OUT;
 	carried.near = 1;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	sigemptyset(&resting);
-	sigaddset(&resting, SIGTSTP);
-	sigprocmask(SIG_BLOCK, &resting, &heard);
-	sigdelset(&heard, SIGTSTP);
-	signal(SIGTSTP, note_rest);
+	carried.one = is_one_socket(CLIENT_IN, CLIENT_OUT);
+	signal(SIGTERM, end_now);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (take_read_before(&carried) < 0)
 		return 1;
-	make_nonblocking((const int[]){ CARRIER_IN, CARRIER_OUT, CLIENT_IN, CLIENT_OUT }, 4);
-	return relay_frames(&carried, perhaps_rest, &heard);
+	/* gangway's own ends of the carrier stay as they are for it, and what the client gave may be shared with a shell. */
+	for (int fd = CARRIER_IN; fd <= CARRIER_OUT; fd++)
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	make_nonblocking((const int[]){ CLIENT_IN, CLIENT_OUT }, 2);
+	return relay_frames(&carried);
 }

@@ -154,7 +154,7 @@ static int tick(struct carried *c)
 {
 	long long most = c->resting ? LONGEST_REST_MS / c->silence_ms * BEATS : BEATS;
 
-	if (c->quiet && !out_waits(c)) {
+	if (c->quiet && !out_waits(c) && !c->mute) {
 		c->out_begin = c->out_end = 0;
 		put_header(c, 'b', 0);
 		if (c->padding)
@@ -167,50 +167,73 @@ static int tick(struct carried *c)
 	return ++c->missed > most ? -1 : 0;
 }
 
-/* A client closes both directions at once, and with the sshd's end there is nothing more for it. */
-static int is_over(const struct carried *c)
+/* The carrier takes nothing any more; what it has brought is still passed on. */
+static void fall_silent(struct carried *c)
 {
-	if (c->near)
-		return c->sent_fin || (c->got_fin && !in_waits(c));
-	return c->got_fin && c->sent_fin && !out_waits(c);
+	c->mute = 1;
+	c->out_begin = c->out_end = 0;
+}
+
+/* What the client program has said before it went may still be sent on. */
+static void watch_client(struct carried *c, short from, short to)
+{
+	if (c->one && !c->gone_at && (from & (POLLHUP | POLLERR)))
+		c->gone_at = now_ms();
+	if (!c->one && (to & (POLLHUP | POLLERR | POLLNVAL)))
+		c->deaf = 1;
 }
 
 /* -1: the other side, or the carrier, is gone. */
-static int step_frames(struct carried *c, long long patience_ms, const sigset_t *heard)
+static int step_frames(struct carried *c, long long patience_ms)
 {
-	int waits = in_waits(c), reads = !c->sent_fin && !out_waits(c);
+	int waits = in_waits(c), reads = !c->sent_fin && !out_waits(c) && !c->mute, watches = c->near && !c->gone_at;
 	/* Where nothing is wanted of it an end that has hung up would be reported again and again. */
 	struct pollfd wait[4] = {
 		{ waits ? -1 : 0, POLLIN, 0 },
-		{ reads ? c->from : -1, POLLIN, 0 },
-		{ waits ? c->to : -1, POLLOUT, 0 },
-		{ 1, (short)(out_waits(c) ? POLLOUT : 0), 0 },
+		{ reads || (watches && c->one) ? c->from : -1, (short)(reads ? POLLIN : 0), 0 },
+		{ waits || (watches && !c->one) ? c->to : -1, (short)(waits ? POLLOUT : 0), 0 },
+		{ c->mute ? -1 : 1, (short)(out_waits(c) ? POLLOUT : 0), 0 },
 	};
-	struct timespec patience = { patience_ms / 1000, patience_ms % 1000 * 1000000 };
 
-	if (ppoll(wait, 4, patience_ms > 0 ? &patience : &(struct timespec){ 0 }, heard) < 0)
+	if (poll(wait, 4, patience_ms > 0 ? (int)patience_ms : 0) < 0)
 		return 0;
 	if (wait[3].revents & (POLLERR | POLLHUP | POLLNVAL))
-		return -1;
+		fall_silent(c);
 	if (wait[0].revents && take_from_carrier(c) < 0)
 		return -1;
 	if (do_frames(c) < 0)
 		return -1;
-	if (wait[1].revents)
+	if (c->near)
+		watch_client(c, wait[1].revents, wait[2].revents);
+	if (reads && !c->mute && wait[1].revents)
 		take_from_connection(c);
-	return out_waits(c) ? give_to_carrier(c) : 0;
+	if (out_waits(c) && give_to_carrier(c) < 0)
+		fall_silent(c);
+	return c->mute && !c->near && !in_waits(c) ? -1 : 0;
 }
 
-/* Until both directions have ended, or either side is gone. `before`: called each time before it waits. The status to end with. */
-static int relay_frames(struct carried *c, void (*before)(struct carried *), const sigset_t *heard)
+/*
+ * On the client's side it is over with the sshd's end, as soon as the client has all of it, and with the client's own, which for some
+ * of them is two: what it reads and what it writes.
+ */
+static int is_over(const struct carried *c)
+{
+	if (!c->near)
+		return c->got_fin && c->sent_fin && !out_waits(c);
+	return (c->got_fin && !in_waits(c)) || (c->deaf && !c->one) ||
+	       (c->gone_at && ((c->sent_fin && !out_waits(c)) || c->mute || now_ms() - c->gone_at > LAST_WORDS_MS));
+}
+
+/* Until both directions have ended, or either side is gone. The status to end with. */
+static int relay_frames(struct carried *c)
 {
 	long long step = c->silence_ms / BEATS, next = now_ms() + step;
 
 	signal(SIGPIPE, SIG_IGN);
 	while (!is_over(c)) {
-		if (before)
-			before(c);
-		if (step_frames(c, next - now_ms(), heard) < 0)
+		long long left = next - now_ms(), last = c->gone_at + LAST_WORDS_MS + 1 - now_ms();
+
+		if (step_frames(c, c->gone_at && last < left ? last : left) < 0)
 			return 1;
 		/* One that was stopped itself could not hear: that is one tick, however long. */
 		if (now_ms() >= next) {

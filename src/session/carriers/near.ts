@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import { BEAT } from "./frames.ts";
@@ -18,44 +18,30 @@ export interface NearSide {
 }
 
 /**
- * Copies between a client program and a carrier: a program of ours does it (udiImage/src/connector_near.h), since this process would
- * be woken for each KiB that Slurm gives. From here on neither stream of the carrier is this process's to read or to write.
+ * Copies between a client program and a carrier, to the end of either: a program of ours does it (udiImage/src/connector_near.h), since
+ * this process would be woken for each KiB that Slurm gives. From here on neither stream of the carrier is this process's to read or to
+ * write.
+ *
+ * @returns whether the carrier, or the other side, went before the client program and the sshd
  */
-export class NearPump {
-  readonly #child: ChildProcess;
-  /** Whether the carrier, or the other side, went before the client program. Never rejects. */
-  readonly cut: Promise<boolean>;
-
-  private constructor(local: LocalEnd, { incoming, outgoing, connector, silenceMs, padding }: NearSide) {
-    const ends = "from" in local ? [local.from, local.to] : [local, local];
-    const before: Buffer | null = incoming.read();
-    const child = spawn(connector, ["--near", String(silenceMs), String(padding)], {
-      stdio: [incoming, outgoing, "ignore", "pipe", ...ends],
-      // What a terminal sends to the foreground is this process's to pass on.
-      detached: true,
-    });
-    this.#child = child;
-    const readBefore = child.stdio[3] as Writable;
-    readBefore.on("error", () => undefined);
-    readBefore.end(before ?? "");
-    this.cut = new Promise((resolve) => {
-      child.once("error", () => resolve(true));
-      child.once("exit", (code) => resolve(code !== 0));
-    });
-  }
-
-  /** When what was written to the carrier has left this process. */
-  static async start(local: LocalEnd, side: NearSide): Promise<NearPump> {
-    await new Promise<void>((resolve) => side.outgoing.write(BEAT, () => resolve()));
-    return new NearPump(local, side);
-  }
-
-  /** The other side is told that it is about to be stopped, and it is. */
-  rest(): void {
-    this.#child.kill("SIGTSTP");
-  }
-
-  goOn(): void {
-    this.#child.kill("SIGCONT");
-  }
+export async function copyNear(local: LocalEnd, side: NearSide): Promise<boolean> {
+  const { incoming, outgoing, connector, silenceMs, padding } = side;
+  // Behind it nothing of what was written is in this process any more.
+  await new Promise<void>((resolve) => outgoing.write(BEAT, () => resolve()));
+  // What has ended is closed by Node, and cannot be handed over.
+  if (incoming.destroyed || incoming.readableEnded || outgoing.destroyed) return true;
+  const before: Buffer | null = incoming.read();
+  const ends = "from" in local ? [local.from, local.to] : [local, local];
+  const child = spawn(connector, ["--near", String(silenceMs), String(padding)], {
+    stdio: [incoming, outgoing, "ignore", "pipe", ...ends],
+    detached: true,
+  });
+  const ended = new Promise<boolean>((resolve) => {
+    child.once("error", () => resolve(true));
+    child.once("exit", (code) => resolve(code !== 0));
+  });
+  const readBefore = child.stdio[3] as Writable;
+  readBefore.on("error", () => undefined);
+  readBefore.end(before ?? "");
+  return await ended;
 }

@@ -4,7 +4,7 @@ import { JobError, STATUS } from "../../config/errors.ts";
 import { printable } from "../../config/printable.ts";
 import { BEAT, RESTING } from "./frames.ts";
 import { type CarrierCommand, GuardedCarrier } from "./guard.ts";
-import { type LocalEnd, NearPump } from "./near.ts";
+import { copyNear, type LocalEnd } from "./near.ts";
 import { type CarriedRequest, NoLineError, parseReply, readMarkedLine, renderLine } from "./words.ts";
 
 /** A manager may take its time to start a process. */
@@ -18,7 +18,8 @@ export class CarrierStream {
   readonly #request: CarriedRequest;
   readonly #connector: string;
   readonly #beats: NodeJS.Timeout;
-  #pump: NearPump | undefined;
+  /** A program of its own says since then that the session lives. */
+  #copied = false;
   /** As `gangway key authorize --kit` prints it; empty where no key was to be signed. */
   readonly kit: string;
 
@@ -68,25 +69,23 @@ export class CarrierStream {
     clearInterval(this.#beats);
     const { incoming, outgoing } = this.#carrier;
     const { silenceMs, padding = 0 } = this.#request;
-    this.#pump = await NearPump.start(local, { incoming, outgoing, connector: this.#connector, silenceMs, padding });
-    const cut = await this.#pump.cut;
-    this.close();
-    return cut;
+    this.#copied = true;
+    try {
+      return await copyNear(local, { incoming, outgoing, connector: this.#connector, silenceMs, padding });
+    } finally {
+      this.close();
+    }
   }
 
-  /** @param then called when the other side has been told that this process is about to be stopped, or is going to be */
+  /** @param then called when the other side knows that this process is about to be stopped, where it is this that beats */
   rest(then: () => void): void {
-    if (this.#pump === undefined) this.#carrier.outgoing.write(RESTING, () => then());
-    else {
-      this.#pump.rest();
-      then();
-    }
+    if (this.#copied) then();
+    else this.#carrier.outgoing.write(RESTING, () => then());
   }
 
   /** It goes on. */
   goOn(): void {
-    if (this.#pump === undefined) this.#carrier.outgoing.write(BEAT);
-    else this.#pump.goOn();
+    if (!this.#copied) this.#carrier.outgoing.write(BEAT);
   }
 
   close(): void {

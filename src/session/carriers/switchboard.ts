@@ -79,7 +79,10 @@ export class Switchboard {
       const left = new Promise<void>((resolve) => local.once("close", () => resolve()).once("end", () => resolve()));
       this.#locals.add(left);
       local.on("error", () => undefined);
-      void this.#carry(local).catch(() => local.destroy());
+      void this.#carry(local).catch(() => {
+        this.cut = true;
+        local.destroy();
+      });
     });
   }
 
