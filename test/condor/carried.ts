@@ -54,7 +54,10 @@ export function killAll(machine: Machine, pattern: string, options: { inJobs?: b
 
 /** Processes and files of carriers on both machines; those of condor_ssh_to_job and of its sshd among them. */
 function left(scratch: boolean): string {
-  const here = processesOn("submit", "^\\S*node |connector --near|gangway-guard|condor_ssh_to_job|^ssh |via[.]condor|dir=");
+  const here = processesOn(
+    "submit",
+    "^\\S*node |connector --near|gangway-guard|condor_ssh_to_job|^ssh |via[.]condor|dir=",
+  );
   const there = processesOn("first", `${FAR_END}|^sshd|^sleep 4321`);
   const names = "-name '.session*' -o -name '*condor_ssh_to_job*' -o -name 'carrier-*'";
   const find = (...places: string[]) => ["sh", "-c", `find ${places.join(" ")} ${names} 2>/dev/null || :`];
