@@ -30,7 +30,7 @@ export async function copyNear(local: LocalEnd, side: NearSide): Promise<boolean
   await new Promise<void>((resolve) => outgoing.write(BEAT, () => resolve()));
   // What has ended is closed by Node, and cannot be handed over.
   if (incoming.destroyed || incoming.readableEnded || outgoing.destroyed) return true;
-  const before: Buffer | null = incoming.read();
+  const before = incoming.read() as Buffer | null;
   const ends = "from" in local ? [local.from, local.to] : [local, local];
   const child = spawn(connector, ["--near", String(silenceMs), String(padding)], {
     stdio: [incoming, outgoing, "ignore", "pipe", ...ends],
