@@ -104,8 +104,7 @@ static void put_line(struct carried *c, const char *data, size_t bytes)
 }
 
 /*
- * A frame of lines, the last of them filled up by padding: Slurm takes a line apart from what comes behind it, and sends 1024 bytes
- * at once, with less ado where they are one line.
+ * A frame of lines, of which the last may be shorter: Slurm sends 1024 bytes at once, with less ado where they are one line.
  */
 static void put_lined(struct carried *c, const char *data, size_t bytes)
 {
