@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type RunResult, USER } from "../job/harness.ts";
+import { eventually, type RunResult, USER } from "../job/harness.ts";
 
 /** The rig's hosts (test/rig/cluster.sh): three that compute, a controller without an engine, and a laptop without anything. */
 export type Host = "laptop" | "ctl" | "n1" | "n2" | "n3";
@@ -39,6 +39,22 @@ export async function runOn(
 /** A command of root's on a host: its output. */
 export function asRoot(host: Host, argv: readonly string[]): string {
   return execFileSync(CLUSTER, ["on", host, ...argv], { encoding: "utf8" });
+}
+
+/** One line for each compute host: its name, its state and the reason of that, as Slurm has them. */
+export function slurmNodes(): string[] {
+  return asRoot("ctl", ["sinfo", "-h", "-N", "-o", "%N %T %E"]).trim().split("\n");
+}
+
+/** Waits for what Slurm has to find hosts for. @throws Error that says what state they are in */
+export async function eventuallyGiven(
+  what: string,
+  seconds: number,
+  given: () => boolean | Promise<boolean>,
+): Promise<void> {
+  await eventually(what, seconds, given).catch((error: unknown) => {
+    throw new Error(`${String(error)}; the hosts: ${slurmNodes().join(", ")}`);
+  });
 }
 
 /** A host's file system, as it is seen from outside. */

@@ -252,7 +252,7 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
     await eventually("a session", 20, async () =>
       (await runOn("n1", ["gangway", "ps", "--sessions"])).stdout.includes("sleep 100"),
     );
-    asRoot("ctl", ["pkill", "-TERM", "-u", USER.name, "-f", "gangway ssh"]);
+    asRoot("ctl", ["pkill", "-TERM", "-u", USER.name, "-f", `gangway ssh --via n1 ${JOB}`]);
     await new Promise((resolve) => child.once("close", resolve));
     await eventually("no key", 10, () => keys() === "");
   });

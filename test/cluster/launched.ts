@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually, IMAGES, INSTALL, USER } from "../job/harness.ts";
-import { asRoot, type Host, PLACE, rootOf, runOn, startOn } from "./cluster.ts";
+import { asRoot, eventuallyGiven, type Host, PLACE, rootOf, runOn, startOn } from "./cluster.ts";
 import { EngineGate, GATE } from "./engine-gate.ts";
 
 export const COMPUTE = ["n1", "n2", "n3"] as const;
@@ -63,7 +63,7 @@ export class Allocation {
     child.stdout.on("data", (chunk: Buffer) => {
       text += chunk.toString("utf8");
     });
-    await eventually("an allocation", 60, () => text.endsWith("\n"));
+    await eventuallyGiven("an allocation", 60, () => text.endsWith("\n"));
     const variables = text.split("\0").filter((entry) => entry.startsWith("SLURM_"));
     const gates = { n1: new EngineGate("n1"), n2: new EngineGate("n2"), n3: new EngineGate("n3") };
     await Promise.all(Object.values(gates).map((gate) => gate.open()));

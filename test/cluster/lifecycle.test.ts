@@ -41,14 +41,14 @@ function hostOf(job: string): ComputeHost {
 }
 
 describe.each([HOST_DOCKER, HOST_PODMAN])("a job with $name", (engine) => {
-  let uninstall = (): void => undefined;
+  let uninstall = async (): Promise<void> => undefined;
   /** What the manager does is the same whichever the engine, and takes long. */
   const slowly = <T>(rows: readonly T[]) => inPart(rows, () => engine === HOST_DOCKER);
   const limits = slowly(["time limit"]);
   let limited = "";
-  afterAll(() => uninstall());
+  afterAll(async () => await uninstall());
   beforeAll(async () => {
-    uninstall = installExamples(engine);
+    uninstall = await installExamples(engine);
     for (const host of COMPUTE) loadInto(engine, host, "debian");
     // Slurm's least limit is a minute: it passes on a host of its own, beside the other tests.
     if (limits.length > 0) limited = await sbatch(COMMAND, { host: "n3", engine, words: ["--time=1"] });
@@ -143,10 +143,10 @@ describe.each([HOST_DOCKER, HOST_PODMAN])("a job with $name", (engine) => {
 });
 
 describe("a job of two hosts", () => {
-  let uninstall = (): void => undefined;
-  afterAll(() => uninstall());
-  beforeAll(() => {
-    uninstall = installExamples(HOST_DOCKER);
+  let uninstall = async (): Promise<void> => undefined;
+  afterAll(async () => await uninstall());
+  beforeAll(async () => {
+    uninstall = await installExamples(HOST_DOCKER);
     for (const host of ["n1", "n2"] as const) loadInto(HOST_DOCKER, host, "debian");
   });
 

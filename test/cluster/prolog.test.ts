@@ -35,14 +35,14 @@ const MISUNDERSTOOD: readonly (readonly [directive: string, reason: string])[] =
 ];
 
 describe.each([HOST_DOCKER, HOST_PODMAN])("prolog and epilog with $name", (engine) => {
-  let uninstall = (): void => undefined;
+  let uninstall = async (): Promise<void> => undefined;
   const whateverTheEngine = <T>(rows: readonly T[]) => inPart(rows, () => engine === HOST_DOCKER);
 
-  beforeAll(() => {
+  beforeAll(async () => {
     loadInto(engine, "n1", "debian", "bare");
-    uninstall = installExamples(engine);
+    uninstall = await installExamples(engine);
   });
-  afterAll(() => uninstall());
+  afterAll(async () => await uninstall());
 
   const submit = async (script: string, words: readonly string[] = []) =>
     await sbatch(script, { host: "n1", engine, words });
@@ -174,11 +174,11 @@ describe.each([HOST_DOCKER, HOST_PODMAN])("prolog and epilog with $name", (engin
 });
 
 describe("the prolog", () => {
-  let uninstall = (): void => undefined;
-  beforeAll(() => {
-    uninstall = installExamples(HOST_DOCKER);
+  let uninstall = async (): Promise<void> => undefined;
+  beforeAll(async () => {
+    uninstall = await installExamples(HOST_DOCKER);
   });
-  afterAll(() => uninstall());
+  afterAll(async () => await uninstall());
 
   test("makes the user's directory in memory where there is none, for that user alone", async () => {
     const directory = `/run/user/${MANY.uid}`;

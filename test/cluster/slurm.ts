@@ -6,12 +6,13 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { eventually, GANGWAY, USER } from "../job/harness.ts";
-import { asRoot, type Host, rootOf, runOn } from "./cluster.ts";
+import { asRoot, type Host, rootOf, runOn, slurmNodes } from "./cluster.ts";
 
 const CLUSTER = join(import.meta.dirname, "../rig/cluster.sh");
 const LOAD = join(import.meta.dirname, "../../images/load.sh");
@@ -156,18 +157,41 @@ export function scontrol(...words: string[]): string {
   return asRoot("ctl", ["scontrol", ...words]);
 }
 
+/**
+ * Has all daemons of Slurm's read their settings anew. It is done where no epilog runs: slurmd 22.05 ends one that does, and
+ * the node is drained ("Epilog error"), for all tests after it.
+ */
+async function reconfigure(): Promise<void> {
+  let seen: string[] = [];
+  await eventually("no job is on its way out, and all hosts answer", 60, () => {
+    seen = slurmNodes();
+    return !seen.some((node) => / completing|\*/.test(node));
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${seen.join("; ")}`);
+  });
+  scontrol("reconfigure");
+  for (const host of COMPUTE) {
+    // slurmd reads them before it takes its next call but one.
+    for (const _ of ["next", "after"]) asRoot(host, ["timeout", "20", "scontrol", "show", "slurmd"]);
+  }
+  const unusable = slurmNodes().filter((node) => /\b(?:drain|down)/.test(node));
+  if (unusable.length > 0) throw new Error(`no use can be made of ${unusable.join("; ")}`);
+}
+
 /** Puts settings into slurm.conf while a test file runs. @returns what restores it */
-export function configureSlurm(...lines: string[]): () => void {
+async function configureSlurm(...lines: string[]): Promise<() => Promise<void>> {
   const file = join(SLURM, "slurm.conf");
   const before = readFileSync(file, "utf8");
   const keys = lines.map((line) => line.slice(0, line.indexOf("=") + 1));
   const kept = before.split("\n").filter((line) => !keys.some((key) => line.startsWith(key)));
-  writeFileSync(file, `${kept.join("\n")}\n${lines.join("\n")}\n`);
-  scontrol("reconfigure");
-  return () => {
-    writeFileSync(file, before);
-    scontrol("reconfigure");
+  const write = async (text: string): Promise<void> => {
+    // All at once: every command of Slurm's reads it.
+    writeFileSync(`${file}.new`, text);
+    renameSync(`${file}.new`, file);
+    await reconfigure();
   };
+  await write(`${kept.join("\n")}\n${lines.join("\n")}\n`);
+  return async () => await write(before);
 }
 
 /**
@@ -176,7 +200,7 @@ export function configureSlurm(...lines: string[]): () => void {
  * @param engine as the site's file would name it
  * @returns what takes them out again
  */
-export function installExamples(engine: HostEngine): () => void {
+export async function installExamples(engine: HostEngine): Promise<() => Promise<void>> {
   const program = join(SLURM, "gangway");
   const settings = Object.entries(engine.env).map(([name, value]) => `${name}='${value}'; export ${name}`);
   writeFileSync(program, `#!/bin/sh\n${settings.join("\n")}\nexec ${GANGWAY} "$@"\n`);
@@ -195,9 +219,12 @@ export function installExamples(engine: HostEngine): () => void {
     chmodSync(join(SLURM, name), 0o755);
   }
   const lines = Object.entries(scripts).map(([key, name]) => `${key}=/etc/slurm/${name.replace(/\/.*/, "/*")}`);
-  const restore = configureSlurm(...lines);
-  return () => {
-    restore();
-    for (const name of ["gangway", ...Object.values(scripts)]) rmSync(join(SLURM, name), { force: true });
+  const restore = await configureSlurm(...lines);
+  return async () => {
+    try {
+      await restore();
+    } finally {
+      for (const name of ["gangway", ...Object.values(scripts)]) rmSync(join(SLURM, name), { force: true });
+    }
   };
 }

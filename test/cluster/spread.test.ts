@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, IMAGES, USER } from "../job/harness.ts";
-import { asRoot, type Host, homeOf, loadImages, runOn } from "./cluster.ts";
+import { asRoot, eventuallyGiven, type Host, homeOf, loadImages, runOn } from "./cluster.ts";
 
 const PLACE = process.env.GANGWAY_CLUSTER_PLACE ?? "";
 const JOB = "spread";
@@ -39,7 +39,7 @@ beforeAll(async () => {
   const submitted = await runOn("n1", ["sbatch", "--parsable", "-N", "3", "-o", "/tmp/spread.out", "--wrap", launch]);
   expect(submitted).toMatchObject({ code: 0, stderr: "" });
   batch = submitted.stdout.trim();
-  await eventually("the job runs", 60, async () => (await ssh("n1", `n3.${JOB}.job`, "true")).code === 0);
+  await eventuallyGiven("the job runs", 60, async () => (await ssh("n1", `n3.${JOB}.job`, "true")).code === 0);
 });
 
 afterAll(async () => {

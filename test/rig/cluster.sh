@@ -220,6 +220,7 @@ SchedulerParameters=sched_interval=1
 JobAcctGatherType=jobacct_gather/linux
 MpiDefault=none
 ReturnToService=2
+SlurmdTimeout=60
 KillWait=10
 DefMemPerCPU=300
 PrologFlags=$prolog
