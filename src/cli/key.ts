@@ -12,7 +12,7 @@ import { kitOf } from "../session/kit-of.ts";
 import { type KitReply, renderKitReply } from "../session/kit-reply.ts";
 import { type Found, resolveJob, type Seeker } from "../session/resolve.ts";
 import { quoted } from "../udi/names.ts";
-import { parsePublicKey } from "../udi/public-keys.ts";
+import { parsePublicKey, withoutComment } from "../udi/public-keys.ts";
 import { configure, type Owner, ownerOf } from "./context.ts";
 import { print } from "./output.ts";
 import { notHere, type OwnJob, ownJob } from "./own-job.ts";
@@ -93,7 +93,7 @@ async function authorize(text: string, file: string | undefined, options: Author
   const publicKey = onlyKey(readInput(file), file ?? "standard input");
   if (found.where !== "here") {
     // What it is called goes with the key, and through no shell.
-    const key = options.comment === undefined ? publicKey : `${bareKey(publicKey)} ${options.comment}`;
+    const key = options.comment === undefined ? publicKey : `${withoutComment(publicKey)} ${options.comment}`;
     const way = { seeker, runDirectory: config.values.runDirectory, text, publicKey: key, seconds };
     print(renderKitReply(await relay(found, way)));
     return;
@@ -141,14 +141,6 @@ async function relayManaged(managed: ManagedJob, { seconds, ...way }: RelayWay):
   }
   const { relayManagedKit } = await import("../session/relay-managed.ts");
   return await relayManagedKit({ ...way, managed });
-}
-
-/** TYPE BASE64. */
-function bareKey(line: string): string {
-  return line
-    .trim()
-    .split(/[ \t]+/, 2)
-    .join(" ");
 }
 
 /** Whole seconds; a part of one is one more. */

@@ -17,18 +17,19 @@ function fileOf(stateDirectory: string, job: string): string {
   return join(stateDirectory, "jobs", `${job}.json`);
 }
 
-/** Notes a detached job's end, and forgets those that ended long ago. */
+/** Notes a detached job's end, and forgets those that ended long ago. Others of the user's jobs may end at the same moment. */
 export function recordEnd(stateDirectory: string, ended: EndedJob): void {
   const directory = join(stateDirectory, "jobs");
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  for (const name of readdirSync(directory)) {
-    const path = join(directory, name);
-    if (Date.now() - lstatSync(path).mtimeMs > KEPT_MS) rmSync(path, { force: true });
-  }
   const file = fileOf(stateDirectory, ended.job);
   const temporary = `${file}.${process.pid}`;
   writeFileSync(temporary, `${JSON.stringify(ended)}\n`, { flag: "wx", mode: 0o600 });
   renameSync(temporary, file);
+  for (const name of readdirSync(directory)) {
+    const path = join(directory, name);
+    const written = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - written > KEPT_MS) rmSync(path, { force: true });
+  }
 }
 
 /** A detached job that has ended; undefined when nothing is known of it. */

@@ -1,4 +1,5 @@
 import { STATUS, UsageError } from "../config/errors.ts";
+import { withoutComment } from "../udi/public-keys.ts";
 import { checkMeant } from "./carrier.ts";
 import type { ManagedJob } from "./carriers/client.ts";
 import { openCarrier } from "./carriers/switchboard.ts";
@@ -25,8 +26,7 @@ export interface ManagedRelayRequest {
  */
 export async function relayManagedKit(request: ManagedRelayRequest): Promise<KitReply> {
   const { seeker, runDirectory, managed } = request;
-  const bare = request.publicKey.trim().split(/\s+/, 2).join(" ");
-  const publicKey = isCarriedKey(request.publicKey) ? request.publicKey : bare;
+  const publicKey = isCarriedKey(request.publicKey) ? request.publicKey : withoutComment(request.publicKey);
   if (!isCarriedKey(publicKey)) {
     throw new UsageError(`only an ed25519 key is signed through ${managed.title}`, {
       hint: "make one: ssh-keygen -t ed25519; with the fragment of ssh-config: --identity names it",

@@ -69,6 +69,14 @@ export function parsePublicKey(line: string): PublicKey {
   return publicKey(type, blob, comment);
 }
 
+/** @param line of a public key @returns TYPE BASE64, as it stands there */
+export function withoutComment(line: string): string {
+  return line
+    .trim()
+    .split(/[ \t]+/, 2)
+    .join(" ");
+}
+
 /**
  * Reads a public key's blob, as it goes over the wire, with the same checks as `parsePublicKey`.
  *

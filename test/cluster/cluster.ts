@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { eventually, type RunResult, USER } from "../job/harness.ts";
+import { eventually, outcomeOf, type RunResult, USER } from "../job/harness.ts";
 
 /** The rig's hosts (test/rig/cluster.sh): three that compute, a controller without an engine, and a laptop without anything. */
 export type Host = "laptop" | "ctl" | "n1" | "n2" | "n3";
@@ -21,19 +21,7 @@ export async function runOn(
   argv: readonly string[],
   { input = "", user = USER.name }: { input?: string | Buffer; user?: string } = {},
 ): Promise<RunResult> {
-  const child = startOn(host, argv, user);
-  const out: Buffer[] = [];
-  const err: Buffer[] = [];
-  child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
-  child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(input);
-  const code = await new Promise<number>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (exit) => resolve(exit ?? 255));
-  });
-  const bytes = Buffer.concat(out);
-  return { code, bytes, stdout: bytes.toString("utf8"), stderr: Buffer.concat(err).toString("utf8") };
+  return await outcomeOf(startOn(host, argv, user), input);
 }
 
 /** A command of root's on a host: its output. */

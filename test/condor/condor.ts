@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { chownSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { eventually, type RunResult, type TestUser, USER } from "../job/harness.ts";
+import { eventually, outcomeOf, type RunResult, type TestUser, USER } from "../job/harness.ts";
 
 /**
  * The rig's HTCondor (test/rig/condor.sh): a pool in which jobs run on one machine, which is this one, and to which a second host
@@ -48,19 +48,7 @@ export async function runThere(
   argv: readonly string[],
   { input = "", user = USER, machine = "first" }: LoggedIn = {},
 ): Promise<RunResult> {
-  const child = spawn(CONDOR, [COMMANDS[machine].user, user.name, ...argv], { stdio: ["pipe", "pipe", "pipe"] });
-  const out: Buffer[] = [];
-  const err: Buffer[] = [];
-  child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
-  child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(input);
-  const code = await new Promise<number>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (exit) => resolve(exit ?? 255));
-  });
-  const bytes = Buffer.concat(out);
-  return { code, bytes, stdout: bytes.toString("utf8"), stderr: Buffer.concat(err).toString("utf8") };
+  return await outcomeOf(spawn(CONDOR, [COMMANDS[machine].user, user.name, ...argv]), input);
 }
 
 /** The output of a command that has to go well. */

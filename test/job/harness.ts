@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { chownSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inPart } from "../whole.ts";
@@ -135,13 +135,20 @@ const SIGNALS: Readonly<Record<string, number>> = {
 
 /** Runs a program as the test user to its end. */
 export async function run(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const child = start(argv, options);
+  return await outcomeOf(start(argv, options), options.input);
+}
+
+/** Hands a program that was started its input, and waits for its end. */
+export async function outcomeOf(
+  child: ChildProcessWithoutNullStreams,
+  input: string | Uint8Array = "",
+): Promise<RunResult> {
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
   child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
   child.stdin.on("error", () => undefined);
-  child.stdin.end(options.input ?? "");
+  child.stdin.end(input);
   const code = await new Promise<number>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (exit, signal) => resolve(exit ?? 128 + (SIGNALS[signal ?? ""] ?? 0)));

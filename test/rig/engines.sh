@@ -29,11 +29,11 @@ START_LIMIT=30 # seconds an engine may take to answer
 # --- processes -------------------------------------------------------------------------------
 
 # Runs a program as a daemon: own session, log file, a clean environment, none of our descriptors
-# (a lock or the pipe of whoever started us would otherwise be held for hours).
+# (a lock or the pipe of whoever started us would otherwise be held for hours), and a directory that it can read, whoever it is.
 daemon() { # LOGNAME COMMAND…
   local log=$LOG/$1.log
   shift
-  setsid --fork env -i PATH="$PATH" HOME=/root "$@" </dev/null >>"$log" 2>&1 9>&-
+  setsid --fork env -i -C / PATH="$PATH" HOME=/root "$@" </dev/null >>"$log" 2>&1 9>&-
 }
 
 # Pids of our processes by the places in their command line: daemons, shims and monitors carry the
@@ -468,9 +468,9 @@ rootless_start() {
   rm -f "$ROOTLESS_SOCK"
   local vars
   mapfile -t vars < <(rootless_env)
-  (cd / && daemon rootless "${vars[@]}" setpriv --reuid "$TEST_USER" \
+  daemon rootless "${vars[@]}" setpriv --reuid "$TEST_USER" \
     --regid "$(id -g "$TEST_USER")" --init-groups \
-    podman --log-level warn system service --time 0 "unix://$ROOTLESS_SOCK")
+    podman --log-level warn system service --time 0 "unix://$ROOTLESS_SOCK"
   await rootless
 }
 

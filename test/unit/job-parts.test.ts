@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -143,6 +145,24 @@ describe("the record of an ended job", () => {
     expect(readEnd(scratch, "x1", process.getuid?.() ?? 0)).toEqual(ended);
     expect(readEnd(scratch, "broken", process.getuid?.() ?? 0)).toBeUndefined();
     expect(readEnd(scratch, "none", process.getuid?.() ?? 0)).toBeUndefined();
+  });
+
+  it("is noted while other jobs of the user's end, whose files come and go", async () => {
+    const directory = join(scratch, "busy/jobs");
+    mkdirSync(directory, { recursive: true });
+    const script = `const fs = require("fs"); process.stdout.write("go");
+      for (let n = 0; ; n++) { fs.writeFileSync("a.json." + n, ""); fs.renameSync("a.json." + n, "a.json"); }`;
+    const other = spawn(process.execPath, ["-e", script], { cwd: directory });
+    try {
+      await once(other.stdout, "data");
+      for (let exitCode = 0; exitCode < 500; exitCode++) {
+        recordEnd(join(scratch, "busy"), { job: "x1", exitCode, outputFile: "/o", ended: "" });
+      }
+    } finally {
+      other.kill("SIGKILL");
+      await once(other, "exit");
+    }
+    expect(readEnd(join(scratch, "busy"), "x1", process.getuid?.() ?? 0)).toMatchObject({ exitCode: 499 });
   });
 });
 
