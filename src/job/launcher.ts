@@ -117,8 +117,7 @@ export class Launcher {
       exitCode = await this.#life();
       return exitCode;
     } finally {
-      await this.#clear(exitCode ?? LAUNCHER_FAILED);
-      if (begun) this.#noteEnd(exitCode ?? LAUNCHER_FAILED);
+      await this.#clear(exitCode ?? LAUNCHER_FAILED, begun);
       await ownerSocket?.close(exitCode ?? LAUNCHER_FAILED);
     }
   }
@@ -248,12 +247,14 @@ export class Launcher {
 
   // ---- the end -------------------------------------------------------------------------------------------------
 
-  async #clear(exitCode: number): Promise<void> {
+  async #clear(exitCode: number, begun: boolean): Promise<void> {
     // What is planned is not begun any more.
     this.#interrupt.abort(new Interrupted("the launch is over"));
     this.#index.leave();
     await this.#hosts.end(exitCode);
     await this.#service.close();
+    // Before the job's directory goes: at every moment one of the two tells `gangway wait` of the job.
+    if (begun) this.#noteEnd(exitCode);
     await this.#hosts.clear();
   }
 

@@ -41,6 +41,22 @@ describe("a detached job", () => {
     });
   });
 
+  test("is waited for at whatever moment of its end", async () => {
+    await inDirectory(async (cwd) => {
+      const launched = await launch(["-d", "--", "sh", "-c", "while [ ! -e go ]; do sleep 0.01; done; exit 7"], {
+        cwd,
+      });
+      const job = launched.stdout.trim();
+      const waiters: Promise<{ readonly code: number; readonly stderr: string }>[] = [];
+      for (let count = 0; count < 24; count++) {
+        if (count === 4) writeFileSync(join(cwd, "go"), "");
+        waiters.push(gangway(["wait", job]));
+        await sleep(25);
+      }
+      for (const waiter of waiters) expect(await waiter).toMatchObject({ code: 7, stderr: "" });
+    });
+  });
+
   test("writes to --output instead, %j standing for its id", async () => {
     await inDirectory(async (cwd) => {
       const { stdout } = await launch(["-d", "-o", "log-%j.txt", "--name", "named", "--", "probe", "both"], { cwd });
