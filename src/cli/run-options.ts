@@ -5,7 +5,7 @@ import { isatty } from "node:tty";
 import type { Command } from "commander";
 import type { Allocation } from "../allocation/allocation.ts";
 import { callerEnvironment } from "../allocation/caller-environment.ts";
-import { GangwayError, reasonOf, UsageError } from "../config/errors.ts";
+import { GangwayError, systemReasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import { normalPath } from "../config/parse.ts";
 import { surroundingsOf } from "../job/allocate.ts";
@@ -203,7 +203,10 @@ export function readEnvFile(file: string): EnvSetting[] {
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    throw new UsageError(`--env-file ${file}: ${reasonOf(error)}`, { hint: "name a file you can read", cause: error });
+    throw new UsageError(`--env-file ${file}: ${systemReasonOf(error)}`, {
+      hint: "name a file you can read",
+      cause: error,
+    });
   }
   return parseEnvFile(text, file, process.env);
 }

@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import { Command } from "commander";
-import { GangwayError, JobError, reasonOf, UsageError } from "../config/errors.ts";
+import { GangwayError, JobError, systemReasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import { printable } from "../config/printable.ts";
 import { collectDirectories } from "../job/collect.ts";
@@ -69,6 +69,6 @@ async function end(job: JobSummary, request: StopRequest, user: string | undefin
   });
   for (const base of runBasesOf(config, owner))
     collectDirectories(owner.identity, base, (path, error) => {
-      throw new GangwayError(`${path} cannot be removed: ${reasonOf(error)}`, { cause: error });
+      throw new GangwayError(`${path} cannot be removed: ${systemReasonOf(error)}`, { cause: error });
     });
 }

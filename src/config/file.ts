@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
-import { ConfigError, reasonOf } from "./errors.ts";
+import { ConfigError, systemReasonOf } from "./errors.ts";
 import type { Bases } from "./parse-container.ts";
 import { isSettingKey, type SettingKey, settingKeys, settingOf } from "./settings.ts";
 import { didYouMean } from "./suggest.ts";
@@ -79,7 +79,7 @@ function readChecked(path: string, rules: FileRules): string | undefined {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if ((code === "ENOENT" || code === "ENOTDIR") && !rules.mustExist) return undefined;
-    throw new ConfigError(`${path}: the configuration cannot be read: ${reasonOf(error)}`, {
+    throw new ConfigError(`${path}: the configuration cannot be read: ${systemReasonOf(error)}`, {
       cause: error,
       hint: rules.mustExist ? "GANGWAY_SITE_CONFIG names it" : "make it readable, or take it away",
     });

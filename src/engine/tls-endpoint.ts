@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { type ConnectionOptions, connect } from "node:tls";
-import { EngineError, reasonOf } from "../config/errors.ts";
+import { EngineError, reasonOf, systemReasonOf } from "../config/errors.ts";
 import type { ForeignSources } from "./foreign-endpoint.ts";
 import type { Endpoint } from "./types.ts";
 
@@ -59,7 +59,7 @@ function readPem(directory: string, name: string, parse: (text: string) => unkno
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    throw new EngineError(`the engine is reached over TLS, and ${path} cannot be read: ${reasonOf(error)}`, {
+    throw new EngineError(`the engine is reached over TLS, and ${path} cannot be read: ${systemReasonOf(error)}`, {
       hint: "set DOCKER_CERT_PATH to the directory of ca.pem, cert.pem and key.pem",
       cause: error,
     });

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { closeSync, constants, openSync, rmSync, writeSync } from "node:fs";
-import { GangwayError, JobTakenError, reasonOf } from "../config/errors.ts";
+import { GangwayError, JobTakenError, systemReasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { emptyFile, openOwnFile } from "../config/own-file.ts";
 
@@ -48,7 +48,7 @@ export function openOutputFile(path: string, identity: Identity): OutputFile {
       }
     });
   } catch (error) {
-    throw new GangwayError(`the job's output file ${path} cannot be made: ${reasonOf(error)}`, {
+    throw new GangwayError(`the job's output file ${path} cannot be made: ${systemReasonOf(error)}`, {
       hint: "name another with --output, or change to a directory you may write",
       cause: error,
     });

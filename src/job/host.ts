@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { GangwayError, reasonOf } from "../config/errors.ts";
+import { GangwayError, reasonOf, systemReasonOf } from "../config/errors.ts";
 import type { Identity } from "../config/identity.ts";
 import type { Attachment, Engine } from "../engine/types.ts";
 import { readBanner } from "./banner.ts";
@@ -306,7 +306,7 @@ export class Host {
       if (this.#created) this.#removeDirectories();
     } catch (error) {
       this.#remains = true;
-      this.#context.reporter.note(`${this.#directory.path} could not be removed: ${reasonOf(error)}`);
+      this.#context.reporter.note(`${this.#directory.path} could not be removed: ${systemReasonOf(error)}`);
     }
     if (this.#remains) this.#watchdog?.takeOver();
     else await this.#watchdog?.dismiss();

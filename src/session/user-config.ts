@@ -14,7 +14,7 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { GangwayError, reasonOf } from "../config/errors.ts";
+import { GangwayError, systemReasonOf } from "../config/errors.ts";
 
 /**
  * Our lines in a user's ~/.ssh/config: an Include at its very top, where it belongs to no Host or Match block and is
@@ -183,7 +183,7 @@ export function removeBlock(path: string): boolean {
 
 function explained(path: string, error: unknown): GangwayError {
   if (error instanceof GangwayError) return error;
-  return new GangwayError(`${path} cannot be changed: ${reasonOf(error)}`, {
+  return new GangwayError(`${path} cannot be changed: ${systemReasonOf(error)}`, {
     hint: "nothing was changed; add the lines that `gangway ssh-config` prints by hand",
     cause: error,
   });

@@ -285,7 +285,9 @@ describe("files that cannot be trusted or read", () => {
 
   it("a named one that is not there", async () => {
     const named = { GANGWAY_SITE_CONFIG: join(directory, "none.toml") };
-    expect((await failure({ env: named })).message).toContain("none.toml: the configuration cannot be read: ENOENT");
+    expect((await failure({ env: named })).message).toContain(
+      "none.toml: the configuration cannot be read: no such file or directory",
+    );
     expect((await failure({ env: { GANGWAY_SITE_CONFIG: "c.toml" } })).message).toContain("not an absolute path");
   });
 });
