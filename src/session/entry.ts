@@ -48,7 +48,8 @@ export async function withEntry<T>(request: EntryRequest, work: Work<T>): Promis
   let pair: KeyPair | undefined;
   const found = await resolveJob(request.seeker, target, async (readings) => {
     if (request.way !== undefined) return undefined;
-    const { askManagers } = await import("./carriers/managed.ts");
+    const { askManagers, mayKnow } = await import("./carriers/managed.ts");
+    if (!mayKnow(readings)) return undefined;
     const asked = askManagers(readings, target);
     // While a manager is asked there is time for it.
     const [answer, made] = await Promise.all([asked, prepareManaged()]);

@@ -15,6 +15,11 @@ function clientOf(way: ManagerWay): ManagerClient | undefined {
   return CLIENTS.find((client) => client.way === way);
 }
 
+/** Whether a workload manager's client is installed that could know such a job. */
+export function mayKnow(readings: readonly Reading[]): boolean {
+  return CLIENTS.some((client) => readings.some(client.takes) && client.installed());
+}
+
 /**
  * Asks the workload managers whose clients are installed for a job.
  *
