@@ -110,7 +110,7 @@ describe.each(["debian", "bare", "scratch"] as const)("into a job of the image %
   test("a terminal is there by -tt for a command, and none for a shell that is fed; what the client sends comes along", async () => {
     const text = `TERM=vt220 ours -ssh "ssh -tt" "$0" 'tty; echo $TERM; exit 3' </dev/null; echo $?
       echo 'tty; echo fed; exit 6' | ours -ssh "ssh -T" "$0"; echo $?
-      A='two  words' ours "$0" -o SendEnv=A 'echo "$A"; [ "$SSH_CONNECTION" ] && kill -0 $_CONDOR_JOB_PIDS && echo both'`;
+      A='two  words' ours "$0" -o SendEnv=A 'echo "$A"; [ "$SSH_CONNECTION" ] && kill -0 \${_CONDOR_JOB_PIDS%% *} && echo both'`;
     const { stdout, stderr } = await script(text, job(image).cluster);
     const [terminal, ...others] = stdout.replaceAll("\r", "").trim().split("\n");
     expect(terminal).toMatch(/^\/dev\/pts\/\d+$/);

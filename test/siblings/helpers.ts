@@ -288,7 +288,8 @@ export class Launcher {
   async hears(expected: RegExp): Promise<RegExpMatchArray> {
     let found: RegExpMatchArray | null = null;
     await until(
-      () => `${String(expected)} from init, which said ${JSON.stringify(this.lines)}`,
+      () =>
+        `${String(expected)} from init, which said ${JSON.stringify(this.lines.map((line) => line.slice(0, 60))).slice(-4000)}`,
       () => {
         while (!found && this.seen < this.lines.length) found = (this.lines[this.seen++] ?? "").match(expected);
         return found !== null;
