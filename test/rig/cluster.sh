@@ -295,6 +295,7 @@ nodes_idle() { [ "$(on ctl sinfo -h -t idle,alloc,mix -o %D 2>/dev/null)" = 3 ];
 
 bridge_up() {
   ip link show dev "$BRIDGE" >/dev/null 2>&1 || ip link add name "$BRIDGE" type bridge
+  steady_address "$BRIDGE" "$NET.192.1"
   ip addr replace "$NET.192.1/24" dev "$BRIDGE"
   ip link set dev "$BRIDGE" up
   # Bridged packets pass FORWARD where br_netfilter is loaded, and an engine of the machine's own may drop them there.

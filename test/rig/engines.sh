@@ -144,6 +144,7 @@ bridge_up() { # NAME GATEWAY SUBNET
     ip link add name "$1" type bridge
     ip link set dev "$1" alias "$MARK:$RIG"
   fi
+  steady_address "$1" "$2"
   ip addr replace "$2/20" dev "$1"
   ip link set dev "$1" up
   let_through "$3"

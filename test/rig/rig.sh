@@ -46,3 +46,10 @@ need_root() {
 need() {
   command -v "$1" >/dev/null 2>&1 || die "$1 is missing (Debian package $2): run scripts/setup.sh engine"
 }
+
+# A bridge that was given no hardware address has the lowest of what is joined to it: when that goes, whoever knows the old one
+# speaks to nobody for a minute or more. As Docker does for the bridges that it makes.
+steady_address() { # BRIDGE ADDRESS
+  # shellcheck disable=SC2086 # four numbers
+  ip link set dev "$1" address "$(printf '02:42:%02x:%02x:%02x:%02x' ${2//./ })"
+}
