@@ -14,6 +14,11 @@ const RIG: Readonly<Record<string, string>> = Object.fromEntries(
 const ROOT = { name: "root", uid: 0, gid: 0, home: "/root", runtime: "/run" };
 /** Longer than the silence that these launches take for death. */
 const LONGER_S = 5;
+/**
+ * salloc gives its command the terminal when that runs already: a bash that is there sooner stops itself, and nobody lets it
+ * go on.
+ */
+const SHELL = "until ps -o stat= -p $$ | grep -q +; do sleep 0.1; done; exec env GANGWAY_NODE_SILENCE=2s bash --norc";
 
 beforeAll(() => loadEverywhere("debian"));
 
@@ -24,7 +29,7 @@ describe("a launcher outside of its job's three hosts that is stopped for longer
     const script = "echo 'it is 'up; read line; echo 'it got '$line";
     const run = `gangway run ${terminal} --pull never --image ${IMAGES.debian} -- sh -c "${script.replace("$", "\\$")}"`;
     const { code, output } = await onTerminal(
-      [CLUSTER, "as", USER.name, "ctl", "salloc", "-Q", "-N3", "env", "GANGWAY_NODE_SILENCE=2s", "bash", "--norc"],
+      [CLUSTER, "as", USER.name, "ctl", "salloc", "-Q", "-N3", "sh", "-c", SHELL],
       [
         { expect: "\\$ " },
         { send: `${run}\r` },

@@ -1,5 +1,5 @@
 /** One such line, or what several of those ssh have written at once. */
-const NOISE = /^(?:\[.*\] plm:[rs]sh: Warning: setpgid\(.*|(?:Connection to node\d closed by remote host\.\r?)+)$/;
+const NOISE = /^(?:\[.*\] plm:[rs]sh: Warning: setpgid\(.*|(?:Connection to n(?:ode)?\d closed by remote host\.\r?)+)$/;
 
 /**
  * What mpirun said on its standard error, without what Open MPI writes now and then: it puts each ssh that it starts in a
