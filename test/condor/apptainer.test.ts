@@ -236,7 +236,7 @@ describe("a job of HTCondor's container universe, its Apptainer being examples/h
   });
 
   it("ends as its command does", async () => {
-    await there(["gangway", "ssh", `${job.cluster}.0`, "touch go"]);
+    job.release();
     expect(await job.exitCode()).toBe(6);
   });
 
@@ -261,7 +261,8 @@ describe("a job of HTCondor's vanilla universe that calls attach-runtime itself"
     ]);
     try {
       await job.running();
-      await there(["gangway", "ssh", `${job.cluster}.0`, "touch go"]);
+      await there(["gangway", "ssh", `${job.cluster}.0`, "true"]);
+      job.release();
       expect(await job.exitCode()).toBe(8);
     } finally {
       await job.remove();

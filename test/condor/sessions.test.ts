@@ -78,7 +78,7 @@ describe("condor_ssh_to_job, then gangway shell", () => {
 
   test("the job goes on, and ends as if nobody had been there", async () => {
     const [job] = jobs as [CondorJob];
-    await job.ssh(["gangway shell -- sh -c 'echo told to >go'"]);
+    await job.ssh(["gangway shell -- sh -c 'echo told to >new; mv new go'"]);
     expect(await job.exitCode()).toBe(5);
     expect(job.read("out")).toBe("told to\n");
   });
@@ -147,7 +147,7 @@ describe("a wrapper for all jobs of the pool (USER_JOB_WRAPPER)", () => {
   });
 
   test("the job itself is told nothing of all this", async () => {
-    await job.ssh(["echo told to >go"]);
+    await job.ssh(["echo told to >new; mv new go"]);
     expect(await job.exitCode()).toBe(5);
     expect(job.read("out")).toBe("<a  b>\n12.15\ntold to\n".replace("12.15", job.read("out").split("\n")[1] ?? ""));
     expect(job.read("out").split("\n")[1]).toMatch(/^12\./);
@@ -155,7 +155,8 @@ describe("a wrapper for all jobs of the pool (USER_JOB_WRAPPER)", () => {
 
   test("a job that asks for no image runs as before, and so does a session of it", async () => {
     const plain = await submit('cat /etc/debian_version; while [ ! -e go ]; do sleep 0.1; done; echo "<$1>"\n');
-    expect((await plain.ssh(["cat /etc/debian_version; touch go; exit 6"])).code).toBe(6);
+    expect((await plain.ssh(["cat /etc/debian_version; exit 6"])).code).toBe(6);
+    plain.release();
     expect(await plain.exitCode()).toBe(0);
     expect(plain.read("out")).toMatch(/^13.*\n<a {2}b>\n$/);
   });

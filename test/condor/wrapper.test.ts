@@ -122,7 +122,8 @@ describe("its end", () => {
     await nothingLeft();
     await there(["condor_release", job.cluster]);
     await job.running(`${job.cluster}.0-r1`);
-    await there(["gangway", "shell", `${job.cluster}.0-r1`, "--", "touch", "go"]);
+    await there(["gangway", "shell", `${job.cluster}.0-r1`, "--", "true"]);
+    job.release();
     expect(await job.exitCode()).toBe(0);
     expect(job.read("out")).toBe(`${job.cluster}.0-r1\n`);
   });
