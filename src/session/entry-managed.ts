@@ -8,6 +8,7 @@ import { Switchboard } from "./carriers/switchboard.ts";
 import { Interrupted } from "./child.ts";
 import { assembleConfig } from "./entry-config.ts";
 import { checkLogin, type Entry, type EntryRequest } from "./entry-request.ts";
+import { goneSince } from "./gone.ts";
 import { withPrivateDirectory } from "./private-directory.ts";
 import { carriedDirectives, newKey, privateFile } from "./session-key.ts";
 
@@ -65,7 +66,9 @@ export async function entryManaged<T>(
           if (interrupted !== undefined) throw new Interrupted(interrupted);
           if (!board.cut) return;
           // A job that has ended says so.
-          await askManager(managed.way, [managed.reading], request.target, request.queue);
+          await askManager(managed.way, [managed.reading], request.target, request.queue).catch((error: unknown) => {
+            throw goneSince(managed.reading.job, error);
+          });
           throw wasCut(managed);
         },
       });

@@ -11,6 +11,7 @@ import { Interrupted } from "./child.ts";
 import { assembleConfig, type ConfigParts, needsFile, tcpDirectives } from "./entry-config.ts";
 import { checkLogin, type Entry, type EntryRequest } from "./entry-request.ts";
 import { FOREIGN_SPAWN, withForeignKit } from "./foreign-kit.ts";
+import { goneSince } from "./gone.ts";
 import { withPrivateDirectory } from "./private-directory.ts";
 import { type Found, resolveJob } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";
@@ -179,7 +180,9 @@ function placeholderBlock({ placeholders = [] }: EntryRequest, { job, node }: Fo
 async function explainFailure({ seeker, target }: EntryRequest, before: FoundHere): Promise<void> {
   const until = monotonicMs() + ENDING_MS;
   for (;;) {
-    const now = await resolveJob(seeker, target);
+    const now = await resolveJob(seeker, target).catch((error: unknown) => {
+      throw goneSince(before.job.id, error);
+    });
     if (now.where !== "here") return;
     try {
       if (now.node.socket === undefined) await findTcp(now.node, { elsewhere: true });

@@ -156,7 +156,8 @@ export class CondorJob {
    */
   release(): void {
     const here = `^ClusterId = ${this.cluster}$`;
-    const script = 'for ad in "$0"/dir_*/.job.ad; do ! grep -q "$1" "$ad" || { touch "${ad%/*}/go"; exit; }; done; exit 1';
+    const touch = '! grep -q "$1" "$ad" || { touch "$(dirname "$ad")/go"; exit; }';
+    const script = `for ad in "$0"/dir_*/.job.ad; do ${touch}; done; exit 1`;
     asRoot(["sh", "-c", script, join(place(), "execute"), here]);
   }
 

@@ -112,6 +112,14 @@ describe("--linger", () => {
     expect(order).toEqual(["session", "job"]);
   });
 
+  it("none: a session that is cut off is told that the job has ended", async () => {
+    const { job, session } = await lingering([], ["sleep", "300"]);
+    expect((await gangway(["stop", "--signal", "KILL", job.id])).code).toBe(0);
+    const { code, stderr } = await session.ended;
+    expect(stderr.trim().split("\n").at(-1)).toBe(`gangway: job ${job.id} has ended`);
+    expect(code).toBe(69);
+  });
+
   it("a time: the job stays so long at most", async () => {
     const { job, session } = await lingering(["--linger", "2s"], ["sleep", "300"]);
     expect(await job.end()).toBe(0);
