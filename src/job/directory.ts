@@ -16,6 +16,12 @@ import { readOwnFile, withOwnFile } from "../config/own-file.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
 import { removeTree } from "./remove-tree.ts";
 
+/** What a running job is like (record.ts). */
+export const RECORD_FILE = "job.json";
+/** What becomes of it at the job's end: a directory with it is being removed, and the job is none any more. */
+export const ENDED_FILE = "ended.json";
+const LAUNCHER_FILE = "launcher";
+
 /** Where the launcher of a job listens for its owner. @param job by its private directory */
 export function launcherSocketOf({ directory }: { readonly directory: string }): string {
   return join(directory, "launcher.sock");
@@ -57,7 +63,10 @@ export class JobDirectory {
         throw (error as NodeJS.ErrnoException).code === "EEXIST" ? this.#taken(error) : error;
       }
       try {
-        writeFileSync(join(this.path, "launcher"), `${formatIdentity(thisProcess())}\n`, { flag: "wx", mode: 0o600 });
+        writeFileSync(join(this.path, LAUNCHER_FILE), `${formatIdentity(thisProcess())}\n`, {
+          flag: "wx",
+          mode: 0o600,
+        });
         mkdirSync(join(this.path, "kit"), { mode: 0o700 });
         for (const node of nodes) mkdirSync(this.node(node), { mode: 0o700 });
       } catch (error) {
@@ -71,7 +80,7 @@ export class JobDirectory {
   isOf(launcher: string): boolean {
     return asUser(this.#identity, () => {
       try {
-        return readOwnFile(join(this.path, "launcher"), this.#identity.uid).trim() === launcher;
+        return readOwnFile(join(this.path, LAUNCHER_FILE), this.#identity.uid).trim() === launcher;
       } catch {
         return false;
       }
@@ -163,8 +172,16 @@ export class JobDirectory {
     });
   }
 
+  /** Whose it was can be told until the end: who removes it may be killed, and others go on. */
   remove(): void {
-    asUser(this.#identity, () => removeTree(this.path));
+    asUser(this.#identity, () => {
+      try {
+        renameSync(join(this.path, RECORD_FILE), join(this.path, ENDED_FILE));
+      } catch {
+        // It never ran, or its owner has put something else there.
+      }
+      removeTree(this.path, [LAUNCHER_FILE, ENDED_FILE]);
+    });
   }
 }
 

@@ -4,6 +4,7 @@ import { JobError, STATUS } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { isJobId, jobHost } from "../udi/names.ts";
 import { isAbandoned } from "./collect.ts";
+import { ENDED_FILE } from "./directory.ts";
 import { sshSocketOf } from "./kit.ts";
 import { type ProcessIdentity, parseIdentity } from "./process.ts";
 import { type JobRecord, readRecord } from "./record.ts";
@@ -96,7 +97,10 @@ function jobAt(directory: string, id: string, uid: number): LocalJob | undefined
   if (state?.isDirectory() !== true || state.uid !== uid) return undefined;
   if (isAbandoned(directory)) return { id, directory, state: "gone" };
   const record = readRecord(directory, uid);
-  if (record === undefined || record.job !== id) return { id, directory, state: "launching" };
+  if (record === undefined || record.job !== id) {
+    const ended = lstatSync(join(directory, ENDED_FILE), { throwIfNoEntry: false }) !== undefined;
+    return ended ? undefined : { id, directory, state: "launching" };
+  }
   return {
     id,
     directory,

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { readOwnFile } from "../config/own-file.ts";
 import { formatVolume } from "../config/parse-container.ts";
 import { hasControl, isAddress, isNodeName } from "../udi/names.ts";
-import type { JobDirectory } from "./directory.ts";
+import { type JobDirectory, RECORD_FILE } from "./directory.ts";
 import { containerName } from "./id.ts";
 import type { Member } from "./membership.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
@@ -95,10 +95,10 @@ export function writeRecord(
   };
   directory.write(directory.path, { [NEW]: `${JSON.stringify(record)}\n` }, 0o600);
   // There is never half of it.
-  directory.rename(NEW, "job.json");
+  directory.rename(NEW, RECORD_FILE);
 }
 
-const NEW = "job.json.new";
+const NEW = `${RECORD_FILE}.new`;
 
 /** As it may stand in the file: one that an older Gangway wrote says nothing of hosts, and had one. */
 type WrittenRecord = Omit<JobRecord, "nodes"> & {
@@ -138,7 +138,7 @@ function isNode(node: unknown): boolean {
 /** The record of a job that is up; undefined before, after, and for whoever may not read it. */
 export function readRecord(directory: string, uid: number): JobRecord | undefined {
   try {
-    const record: unknown = JSON.parse(readOwnFile(join(directory, "job.json"), uid));
+    const record: unknown = JSON.parse(readOwnFile(join(directory, RECORD_FILE), uid));
     if (!isRecord(record)) return undefined;
     return { ...record, nodes: record.nodes.map((node) => ({ ...node, here: node.here ?? true })) };
   } catch {

@@ -24,9 +24,10 @@ const MOST_ENTRIES = 1_000_000;
  * mount points not entered; directories may be unreadable, and as deep as they like: each is first moved up to the top,
  * and what is in it is named relative to its descriptor, so that no path is ever long.
  *
+ * @param last names in it that go behind all the rest, in this order
  * @throws GangwayError for a mount point and for more than a million entries, and what the file system says
  */
-export function removeTree(path: string): void {
+export function removeTree(path: string, last: readonly string[] = []): void {
   const state = lstatSync(path, { throwIfNoEntry: false });
   if (state === undefined) return;
   if (!state.isDirectory()) {
@@ -37,10 +38,14 @@ export function removeTree(path: string): void {
   const top = openDirectory(path, path, dev);
   try {
     let left = MOST_ENTRIES;
-    for (let names = namesIn(top); names.length > 0; names = namesIn(top)) {
-      left -= names.length;
-      if (left < 0) throw new GangwayError(`${path} is not removed: it has more than ${MOST_ENTRIES} entries`);
-      for (const name of names) left -= removeEntry(top, name, path, dev);
+    for (let kept = last; ; kept = kept.slice(1)) {
+      const others = () => namesIn(top).filter((name) => !kept.includes(name.toString("latin1")));
+      for (let names = others(); names.length > 0; names = others()) {
+        left -= names.length;
+        if (left < 0) throw new GangwayError(`${path} is not removed: it has more than ${MOST_ENTRIES} entries`);
+        for (const name of names) left -= removeEntry(top, name, path, dev);
+      }
+      if (kept.length === 0) break;
     }
   } finally {
     closeSync(top);

@@ -75,6 +75,17 @@ describe("a directory is removed in its owner's name", () => {
     expect(readdirSync(kept)).toEqual(["below"]);
   });
 
+  it("what goes last is there until the rest is gone, and is removed whatever it is", () => {
+    const last = ["whose", "how"];
+    bySh("touch 0 a whose z; mkdir -p how/deep/er point");
+    execFileSync("mount", ["-t", "tmpfs", "none", join(tree, "point")]);
+    expect(() => asUser(user, () => removeTree(tree, last))).toThrow(/mount point|EBUSY/);
+    execFileSync("umount", [join(tree, "point")]);
+    expect(readdirSync(tree)).toEqual(expect.arrayContaining(last));
+    asUser(user, () => removeTree(tree, [...last, "missing"]));
+    expect(readdirSync(place)).toEqual([]);
+  });
+
   it("enters no mount point, be it of another file system or of this one", () => {
     for (const mount of [
       ["-t", "tmpfs", "none"],

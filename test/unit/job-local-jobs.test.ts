@@ -89,6 +89,13 @@ describe("jobs of this host, by their directories alone", () => {
     expect(() => runningLocalJob(me, [base], "a")).toThrow(expect.objectContaining({ exitCode: STATUS.notYet }));
   });
 
+  it("none any more: its directory is being removed by its launcher; what a killed one left of that is gone", () => {
+    make("a", { launcher: alive, "ended.json": record("a") });
+    make("b", { launcher: dead, "ended.json": record("b") });
+    expect(localJobs(me, [base]).map(({ id, state }) => [id, state])).toEqual([["b", "gone"]]);
+    expect(runningLocalJob(me, [base], "a")).toBeUndefined();
+  });
+
   it("gone: its launcher is dead, or it was never told who that is", () => {
     make("a", { launcher: dead, "job.json": record("a", { launcher: dead }) });
     const silent = make("b", {});
