@@ -28,7 +28,7 @@ async function printLog(id: string, self: Command): Promise<void> {
   const options = self.opts<{ user?: string; follow?: boolean }>();
   const config = await configure(givenSettings(self));
   const owner = (uid?: number) => ownerOf(uid === undefined || uid === process.getuid?.() ? options.user : String(uid));
-  const ended = () => readEnd(stateOf(config, owner()), id, owner().account.uid);
+  const ended = () => readEnd(stateOf(config, owner()), id, owner().identity);
   const find = async (): Promise<JobSummary | undefined> => {
     const jobs = await jobsHere(config, options.user).catch((error: unknown) => {
       // Of an ended one the record says it all.

@@ -175,7 +175,9 @@ function explain(error: unknown, usage: number = LAUNCHER_FAILED): number {
     process.stderr.write(lines.map((line) => `${printableLines(line)}\n`).join(""));
     return error instanceof UsageError && error.exitCode === LAUNCHER_FAILED ? usage : error.exitCode;
   }
-  process.stderr.write(`gangway: this is a mistake of gangway's own, please report it\n${stackOf(error)}\n`);
+  process.stderr.write(
+    `gangway: this is a mistake of gangway's own, please report it\n${printableLines(stackOf(error))}\n`,
+  );
   return LAUNCHER_FAILED;
 }
 

@@ -22,6 +22,6 @@ export function seekerOf(config: Config, owner: Owner): Seeker {
       const same = nodeProgram === undefined;
       return { program, same, bases, silenceMs: nodeSilence, udiImage, connector: connectorOf(udiImage) };
     },
-    endedJob: (job) => readEnd(stateOf(config, owner), job, owner.account.uid),
+    endedJob: (job) => readEnd(stateOf(config, owner), job, owner.identity),
   };
 }

@@ -1,10 +1,13 @@
 import { constants } from "node:os";
 import { Command } from "commander";
-import { GangwayError, JobError, systemReasonOf, UsageError } from "../config/errors.ts";
+import { EngineError, GangwayError, JobError, systemReasonOf, UsageError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import { printable } from "../config/printable.ts";
+import type { Engine } from "../engine/types.ts";
 import { collectDirectories } from "../job/collect.ts";
-import { chooseJob, directoryOfJob, type JobSummary, listJobs } from "../job/jobs.ts";
+import { endProcesses } from "../job/end-processes.ts";
+import { chooseJob, directoryOfJob, type JobSummary, listJobs, recordOf } from "../job/jobs.ts";
+import { launcherOf } from "../job/manager-jobs.ts";
 import { addSettings, configure, givenSettings, ownerOf, runBasesOf, withEngine } from "./context.ts";
 import { endedByLauncher, type StopRequest } from "./end-job.ts";
 import { jobsHere } from "./jobs-here.ts";
@@ -58,15 +61,34 @@ function jobMeant(known: readonly JobSummary[], id: string): JobSummary {
   );
 }
 
+/**
+ * By their labels: what the job's directory says of containers is its user's word, and who asks may be root.
+ *
+ * @returns how many there were
+ */
+async function removeContainers(job: JobSummary, user: string | undefined, config: Config): Promise<number> {
+  const remove = async (engine: Engine) => {
+    const left = (await listJobs(engine, job.uid)).find((one) => one.job === job.job)?.nodes ?? [];
+    for (const node of left) await engine.remove(node.container);
+    return left.length;
+  };
+  return await withEngine(config, user, remove).catch((error: unknown) => {
+    // A runtime's containers end with its processes, and there may be no engine at all.
+    if (error instanceof EngineError && recordOf(job)?.runtime === true) return 0;
+    throw error;
+  });
+}
+
 async function end(job: JobSummary, request: StopRequest, user: string | undefined, config: Config): Promise<void> {
   const owner = ownerOf(String(job.uid) === String(process.getuid?.()) ? undefined : String(job.uid));
   if (!job.orphaned && (await endedByLauncher(directoryOfJob(job), request, owner))) return;
   // No launcher that does it: what is there is only left over.
-  await withEngine(config, user, async (engine) => {
-    // By their labels: what the job's directory says of containers is its user's word, and who asks may be root.
-    const left = (await listJobs(engine, job.uid)).find((one) => one.job === job.job);
-    for (const node of left?.nodes ?? []) await engine.remove(node.container);
-  });
+  const removed = await removeContainers(job, user, config);
+  const { directory } = job;
+  const launcher = directory === undefined ? undefined : launcherOf(owner.identity, directory);
+  // One that was only stopped ends by itself when it goes on, its containers being gone; one that is not believed does not.
+  if (launcher !== undefined && (removed === 0 || owner.identity.uid !== process.geteuid?.()))
+    await endProcesses(owner.identity, [launcher]);
   for (const base of runBasesOf(config, owner))
     collectDirectories(owner.identity, base, (path, error) => {
       throw new GangwayError(`${path} cannot be removed: ${systemReasonOf(error)}`, { cause: error });

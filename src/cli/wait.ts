@@ -24,7 +24,7 @@ async function waitFor(id: string, owner: Owner): Promise<number> {
     const exitCode = await askLauncher(launcherSocketOf({ directory: join(base, id) }), { op: "wait" }, owner.identity);
     if (exitCode !== undefined) return exitCode;
   }
-  const ended = readEnd(stateOf(config, owner), id, owner.account.uid);
+  const ended = readEnd(stateOf(config, owner), id, owner.identity);
   if (ended === undefined)
     throw new JobError(`no job "${id}" is running on this host, nor did a detached one of that name end here lately`, {
       hint: "`gangway ps` lists the running jobs; one that was launched on another host is waited for there",

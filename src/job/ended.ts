@@ -1,6 +1,8 @@
 import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { asUser, type Identity } from "../config/identity.ts";
 import { readOwnFile } from "../config/own-file.ts";
+import { hasControl } from "../udi/names.ts";
 
 /** What is kept of a detached job for a week, so that `wait` and `logs` find it when it is over. */
 export interface EndedJob {
@@ -12,6 +14,8 @@ export interface EndedJob {
 }
 
 const KEPT_MS = 7 * 24 * 3600 * 1000;
+/** Bytes: more than the longest path needs. */
+const LARGEST = 64 * 1024;
 
 function fileOf(stateDirectory: string, job: string): string {
   return join(stateDirectory, "jobs", `${job}.json`);
@@ -25,18 +29,41 @@ export function recordEnd(stateDirectory: string, ended: EndedJob): void {
   const temporary = `${file}.${process.pid}`;
   writeFileSync(temporary, `${JSON.stringify(ended)}\n`, { flag: "wx", mode: 0o600 });
   renameSync(temporary, file);
-  for (const name of readdirSync(directory)) {
-    const path = join(directory, name);
-    const written = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
-    if (Date.now() - written > KEPT_MS) rmSync(path, { force: true });
+  for (const name of readdirSync(directory)) forgetOld(join(directory, name));
+}
+
+function forgetOld(path: string): void {
+  try {
+    if (Date.now() - lstatSync(path).mtimeMs > KEPT_MS) rmSync(path);
+  } catch {
+    // Another job of the user's was faster; or it is no file, and so none of ours.
   }
 }
 
-/** A detached job that has ended; undefined when nothing is known of it. */
-export function readEnd(stateDirectory: string, job: string, uid: number): EndedJob | undefined {
+/** A detached job of a user's that has ended; undefined when nothing is known of it. Whoever asks may be root, the file says anything. */
+export function readEnd(stateDirectory: string, job: string, identity: Identity): EndedJob | undefined {
   try {
-    return JSON.parse(readOwnFile(fileOf(stateDirectory, job), uid)) as EndedJob;
+    const text = asUser(identity, () => readOwnFile(fileOf(stateDirectory, job), identity.uid, LARGEST));
+    const record: unknown = JSON.parse(text);
+    return isEndOf(job, record) ? record : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isEndOf(asked: string, value: unknown): value is EndedJob {
+  if (typeof value !== "object" || value === null) return false;
+  const { job, exitCode, outputFile, ended } = value as Record<string, unknown>;
+  return (
+    job === asked &&
+    typeof exitCode === "number" &&
+    Number.isInteger(exitCode) &&
+    exitCode >= 0 &&
+    exitCode <= 255 &&
+    typeof outputFile === "string" &&
+    outputFile.startsWith("/") &&
+    !hasControl(outputFile) &&
+    typeof ended === "string" &&
+    /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(ended)
+  );
 }

@@ -21,7 +21,6 @@ import { lostNodes, shortened } from "./nodes-lost.ts";
 import type { OwnerKit } from "./owner-kit.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
 import { Rest } from "./rest.ts";
-import { SharedSignal } from "./shared-signal.ts";
 import { type JobSpec, runsCommand } from "./spec.ts";
 import { sweep } from "./sweep.ts";
 import { inTurns } from "./turns.ts";
@@ -73,11 +72,10 @@ export class FarHosts implements JobHosts {
     this.nodes = nodes;
     this.#place = place;
     this.#context = context;
-    const signals = new SharedSignal(context.upward.onSignal);
     const events: FarNodeEvents = {
       onNote: (text) => context.reporter.note(text),
       onPull: ({ image, progress }, node) => context.reporter.pull(image, progress, node),
-      onSignal: (signal) => signals.hear(signal),
+      onSignal: context.upward.onSignal,
       onAsk: context.upward.answer,
     };
     this.#far = nodes.map((node) => new FarNode(node, events));

@@ -18,8 +18,8 @@ export interface Upward {
   readonly signal: AbortSignal;
   /** Does what the owner asks on one of the hosts. */
   readonly answer: (line: string) => string;
-  /** A process on one of the hosts got a signal that is the job's. */
-  readonly onSignal: (name: NodeJS.Signals) => void;
+  /** A process on one of the hosts got a signal, of that number, that is the job's. */
+  readonly onSignal: (signal: number) => void;
 }
 
 /** Where the nodes of a job are, as the launcher leads them through the phases of a launch: this host, or others. */

@@ -16,6 +16,7 @@ import { JobOwnerService } from "./owner-service.ts";
 import { answerOwner, OwnerSocket } from "./owner-socket.ts";
 import { writeRecord } from "./record.ts";
 import { RunningJob } from "./running-job.ts";
+import { SharedSignal } from "./shared-signal.ts";
 import { type JobSpec, runsCommand } from "./spec.ts";
 import { type Outlet, StdioBridge } from "./stdio.ts";
 import { Terminal } from "./terminal.ts";
@@ -65,6 +66,8 @@ export class Launcher {
   /** There from `go` on. */
   #running: RunningJob | undefined;
 
+  readonly #signals = new SharedSignal((name) => this.#signalled(name));
+
   /** Does what the owner asks. */
   readonly #answer = (line: string): string => answerOwner(this.#service, line);
 
@@ -80,7 +83,7 @@ export class Launcher {
     this.#hosts = context.hosts(place, nodes, {
       signal: this.#interrupt.signal,
       answer: this.#answer,
-      onSignal: (name) => this.#signalled(name),
+      onSignal: (signal) => this.#signals.hear(signal),
     });
   }
 
@@ -220,7 +223,7 @@ export class Launcher {
 
   #listenToSignals(): () => void {
     const handlers = FORWARDED.map((name) => {
-      const handler = () => this.#signalled(name);
+      const handler = () => this.#signals.hearHere(constants.signals[name]);
       process.on(name, handler);
       return () => process.off(name, handler);
     });

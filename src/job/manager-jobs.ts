@@ -49,8 +49,12 @@ function namesIn(identity: Identity, base: string): string[] {
   }
 }
 
-/** Nothing else of the directory is read: what is in it is as large, and as much, as the user likes. */
-function launcherOf(identity: Identity, directory: string): ProcessIdentity | undefined {
+/**
+ * Whom a job's private directory names as the process that made it; undefined where it names none.
+ *
+ * Nothing else of the directory is read: what is in it is as large, and as much, as the user likes.
+ */
+export function launcherOf(identity: Identity, directory: string): ProcessIdentity | undefined {
   try {
     return asUser(identity, () => {
       const state = lstatSync(directory);

@@ -46,20 +46,19 @@ export async function withEntry<T>(request: EntryRequest, work: Work<T>): Promis
     const { askManager } = await import("./carriers/managed.ts");
     return await byManager(request, await askManager(request.way, readingsOf(target), target, request.queue), work);
   }
-  let pair: KeyPair | undefined;
+  let pair: Promise<KeyPair> | undefined;
   const found = await resolveJob(request.seeker, target, async (readings) => {
     if (request.way !== undefined) return undefined;
-    const { askManagers, mayKnow } = await import("./carriers/managed.ts");
-    if (!mayKnow(readings)) return undefined;
-    const asked = askManagers(readings, target);
-    // While a manager is asked there is time for it.
-    const [answer, made] = await Promise.all([asked, prepareManaged()]);
-    pair = made;
-    return answer;
+    const { askManagers } = await import("./carriers/managed.ts");
+    return await askManagers(readings, target, () => {
+      pair = prepareManaged();
+      // The managers may say that there is nothing to enter.
+      pair.catch(() => undefined);
+    });
   });
   switch (found.where) {
     case "managed":
-      return await byManager(request, found, work, pair);
+      return await byManager(request, found, work, await pair);
     case "here":
       return await entryHere(request, found, work);
     case "elsewhere":

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,6 +8,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { virtualNodes } from "../../src/allocation/allocation.ts";
 import { GangwayError, UsageError } from "../../src/config/errors.ts";
+import { callerIdentity } from "../../src/config/identity.ts";
 import { Deferred, LongTimer, unlessAborted, within } from "../../src/job/deferred.ts";
 import { readEnd, recordEnd } from "../../src/job/ended.ts";
 import { containerName, lookName, randomJobId } from "../../src/job/id.ts";
@@ -142,9 +143,38 @@ describe("the record of an ended job", () => {
     writeFileSync(join(scratch, "jobs/broken.json"), "{");
     const ended = { job: "x1", exitCode: 3, outputFile: "/o", ended: new Date(0).toISOString() };
     recordEnd(scratch, ended);
-    expect(readEnd(scratch, "x1", process.getuid?.() ?? 0)).toEqual(ended);
-    expect(readEnd(scratch, "broken", process.getuid?.() ?? 0)).toBeUndefined();
-    expect(readEnd(scratch, "none", process.getuid?.() ?? 0)).toBeUndefined();
+    expect(readEnd(scratch, "x1", callerIdentity())).toEqual(ended);
+    expect(readEnd(scratch, "broken", callerIdentity())).toBeUndefined();
+    expect(readEnd(scratch, "none", callerIdentity())).toBeUndefined();
+  });
+
+  it.each<[string, unknown]>([
+    ["null", null],
+    ["of another job", { job: "other" }],
+    ["with an exit code that is a terminal's order", { exitCode: "\u001b[31m" }],
+    ["with an exit code that would wrap to 0", { exitCode: 256 }],
+    ["with a file's name of two lines", { outputFile: "/a\nb" }],
+    ["with a time that is none", { ended: "\u001b]0;x\u0007" }],
+  ])("that is %s is none", (_what, changed) => {
+    const whole = { job: "odd", exitCode: 3, outputFile: "/o", ended: new Date(0).toISOString() };
+    const place = join(scratch, "jobs/odd.json");
+    mkdirSync(join(scratch, "jobs"), { recursive: true });
+    writeFileSync(place, JSON.stringify(whole));
+    expect(readEnd(scratch, "odd", callerIdentity())).toEqual(whole);
+    writeFileSync(place, JSON.stringify(changed === null ? null : { ...whole, ...(changed as object) }));
+    expect(readEnd(scratch, "odd", callerIdentity())).toBeUndefined();
+  });
+
+  it("forgets what is old, and stumbles over nothing that it cannot remove", () => {
+    const jobs = join(scratch, "old/jobs");
+    for (const name of ["a", "z"]) {
+      mkdirSync(join(jobs, name), { recursive: true });
+      writeFileSync(join(jobs, `${name}.json`), "");
+      utimesSync(join(jobs, name), 0, 0);
+      utimesSync(join(jobs, `${name}.json`), 0, 0);
+    }
+    recordEnd(join(scratch, "old"), { job: "x1", exitCode: 3, outputFile: "/o", ended: new Date(0).toISOString() });
+    expect(readdirSync(jobs).sort()).toEqual(["a", "x1.json", "z"]);
   });
 
   it("is noted while other jobs of the user's end, whose files come and go", async () => {
@@ -152,17 +182,18 @@ describe("the record of an ended job", () => {
     mkdirSync(directory, { recursive: true });
     const script = `const fs = require("fs"); process.stdout.write("go");
       for (let n = 0; ; n++) { fs.writeFileSync("a.json." + n, ""); fs.renameSync("a.json." + n, "a.json"); }`;
+    const ended = new Date(0).toISOString();
     const other = spawn(process.execPath, ["-e", script], { cwd: directory });
     try {
       await once(other.stdout, "data");
       for (let exitCode = 0; exitCode < 500; exitCode++) {
-        recordEnd(join(scratch, "busy"), { job: "x1", exitCode, outputFile: "/o", ended: "" });
+        recordEnd(join(scratch, "busy"), { job: "x1", exitCode: exitCode % 256, outputFile: "/o", ended });
       }
     } finally {
       other.kill("SIGKILL");
       await once(other, "exit");
     }
-    expect(readEnd(join(scratch, "busy"), "x1", process.getuid?.() ?? 0)).toMatchObject({ exitCode: 499 });
+    expect(readEnd(join(scratch, "busy"), "x1", callerIdentity())).toMatchObject({ exitCode: 499 % 256 });
   });
 });
 

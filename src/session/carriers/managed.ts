@@ -15,23 +15,26 @@ function clientOf(way: ManagerWay): ManagerClient | undefined {
   return CLIENTS.find((client) => client.way === way);
 }
 
-/** Whether a workload manager's client is installed that could know such a job. */
-export function mayKnow(readings: readonly Reading[]): boolean {
-  return CLIENTS.some((client) => readings.some(client.takes) && client.installed());
-}
-
 /**
  * Asks the workload managers whose clients are installed for a job.
  *
  * @param readings what the name may mean
  * @param text as it was typed, for messages
+ * @param meanwhile is done while they think, where there is one to be asked
  * @returns undefined where none knows such a job, or none is installed
  * @throws JobError with the status of what is the matter, where a manager knows it and it cannot be entered; exit status 65
  *   where several jobs fit
  */
-export async function askManagers(readings: readonly Reading[], text: string): Promise<ManagedJob | undefined> {
-  const installed = CLIENTS.filter((client) => client.installed());
-  return await ask(installed, readings, text);
+export async function askManagers(
+  readings: readonly Reading[],
+  text: string,
+  meanwhile: () => void = () => undefined,
+): Promise<ManagedJob | undefined> {
+  const able = CLIENTS.filter((client) => readings.some(client.takes) && client.installed());
+  if (able.length === 0) return undefined;
+  const asked = ask(able, readings, text);
+  meanwhile();
+  return await asked;
 }
 
 /**
