@@ -1,7 +1,9 @@
 import { isatty } from "node:tty";
+import { keepMemoryOutOfCores } from "../config/core-dumps.ts";
 import { LAUNCHER_FAILED } from "../config/errors.ts";
 import { main } from "./main.ts";
 
+keepMemoryOutOfCores();
 // Node ends a process in which nothing is left to wait for, also in the middle of main: never silently, and never as if
 // all were well.
 const endedEarly = () => {

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { isPerUser } from "../config/engine-rule.ts";
 import { GangwayError, JobError, reasonOf } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
+import { findTemporaryBases } from "../config/paths.ts";
 import { printable } from "../config/printable.ts";
 import type { Engine } from "../engine/types.ts";
 import { collectBeside, collectContainers, collectDirectories, ownersOf, usersWithContainers } from "../job/collect.ts";
@@ -97,7 +98,9 @@ function usualRunBases(): string[] {
   };
   return [
     ...inside("/run/user", (uid) => join("/run/user", uid, "gangway")),
-    ...inside("/dev/shm", (name) => join("/dev/shm", name)).filter((path) => /\/gangway-\d+$/.test(path)),
+    ...["/dev/shm", "/tmp"].flatMap((place) =>
+      inside(place, (name) => join(place, name)).filter((path) => /\/gangway-\d+$/.test(path)),
+    ),
   ];
 }
 
@@ -112,13 +115,15 @@ async function clear(config: Config, owner: Owner, over: string | undefined, fai
   };
   const bases = runBasesOf(config, owner);
   if (over !== undefined) {
-    const live = jobsLaunchedIn(owner.identity, bases, over);
+    const live = jobsLaunchedIn(owner.identity, bases, over, () =>
+      fail(new GangwayError(`the run directories of uid ${owner.account.uid} are too many to be looked at in time`)),
+    );
     await attempt(() => endLive(live, owner, fail));
   }
   await attempt(() =>
     withEngine(config, String(owner.account.uid), (engine) => clearContainers(engine, owner), ENGINE_MS),
   );
-  for (const base of bases) await attempt(() => clearBase(owner, base, fail));
+  for (const base of [...bases, ...findTemporaryBases(owner.places)]) await attempt(() => clearBase(owner, base, fail));
   await attempt(() => {
     for (const job of collectIndex(owner.identity, owner.account.home)) print(`forgot job ${job} in ~/.gangway/ssh\n`);
     tellForeign(owner);

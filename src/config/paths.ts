@@ -58,6 +58,29 @@ export function runBaseCandidates(places: Places, configured?: string): readonly
   return [...new Set(candidates)];
 }
 
+/** The user's own directory below a directory for temporary files; none where that is on a disk. */
+function temporaryBase(temporary: string | undefined, { user }: Places): readonly string[] {
+  try {
+    const fits = temporary?.startsWith("/") === true && isInMemory(temporary);
+    return fits ? [join(normalPath(temporary), `gangway-${user.uid}`)] : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Where the private directories of sessions are tried first: below $TMPDIR. Jobs have nothing there. */
+export function temporaryBases(places: Places): readonly string[] {
+  return temporaryBase(places.env.TMPDIR, places);
+}
+
+/** Where they may have been left: what $TMPDIR was is known of the caller alone. */
+export function findTemporaryBases(places: Places): readonly string[] {
+  const { user } = places;
+  const own = user.uid === process.geteuid?.() ? temporaryBases(places) : [];
+  const all = [...new Set([...own, ...temporaryBase("/tmp", places)])];
+  return asUser(user, () => all.filter((path) => checkRunBase(path, user) === undefined));
+}
+
 export interface RunBaseRequest extends Places {
   /** The setting runDirectory. */
   readonly configured?: string | undefined;

@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync } from "node:fs";
+import { lstatSync, opendirSync } from "node:fs";
 import { join } from "node:path";
 import { asUser, type Identity } from "../config/identity.ts";
 import { readOwnFile } from "../config/own-file.ts";
@@ -61,6 +61,9 @@ export async function collectBeside(engine: Engine): Promise<number> {
   return left.length;
 }
 
+/** A user can make millions; what is beyond is looked at by the next call. */
+const MOST_DIRECTORIES = 10_000;
+
 /**
  * Removes the directories of jobs whose launchers are dead.
  *
@@ -74,17 +77,36 @@ export function collectDirectories(
   onFailure: (path: string, error: unknown) => void,
 ): string[] {
   const removed: string[] = [];
-  for (const name of asUser(identity, () => readdirSync(base))) {
-    const path = join(base, name);
-    try {
-      if (!asUser(identity, () => isAbandoned(path))) continue;
-      new JobDirectory(base, name, identity).remove();
-      removed.push(path);
-    } catch (error) {
-      onFailure(path, error);
+  const failures: [path: string, error: unknown][] = [];
+  // To become another user and root again takes longer than to look at a directory.
+  asUser(identity, () => {
+    for (const name of entriesOf(base, MOST_DIRECTORIES)) {
+      const path = join(base, name);
+      try {
+        if (!isAbandoned(path)) continue;
+        new JobDirectory(base, name, identity).remove();
+        removed.push(path);
+      } catch (error) {
+        failures.push([path, error]);
+      }
     }
-  }
+  });
+  for (const [path, error] of failures) onFailure(path, error);
   return removed;
+}
+
+/** So many of the names in a directory, at most. */
+export function entriesOf(path: string, most: number): string[] {
+  const names: string[] = [];
+  const directory = opendirSync(path);
+  try {
+    for (let entry = directory.readSync(); entry !== null && names.length < most; entry = directory.readSync()) {
+      names.push(entry.name);
+    }
+  } finally {
+    directory.closeSync();
+  }
+  return names;
 }
 
 /** The users who have containers of jobs on this engine; labels are whatever a user of the engine made them. */

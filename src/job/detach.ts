@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { closeSync, constants, openSync, rmSync, writeSync } from "node:fs";
+import { withCoresAsBefore } from "../config/core-dumps.ts";
 import { GangwayError, JobTakenError, systemReasonOf } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { emptyFile, openOwnFile } from "../config/own-file.ts";
@@ -68,10 +69,10 @@ const PASSED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
  * @throws GangwayError when the launch failed otherwise
  */
 export async function startDetached(argv: readonly string[], output: OutputFile): Promise<number> {
-  const child = spawn(process.execPath, ["--", ...argv], {
-    detached: true,
-    stdio: ["ignore", output.descriptor, output.descriptor, "pipe"],
-  });
+  const stdio = ["ignore", output.descriptor, output.descriptor, "pipe"] as const;
+  const child = withCoresAsBefore(() =>
+    spawn(process.execPath, ["--", ...argv], { detached: true, stdio: [...stdio] }),
+  );
   const pass = (signal: NodeJS.Signals) => child.kill(signal);
   for (const signal of PASSED_ON) process.on(signal, pass);
   closeSync(output.descriptor);

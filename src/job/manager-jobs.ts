@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Surroundings } from "../allocation/allocation.ts";
@@ -7,9 +7,10 @@ import { globalJobId } from "../allocation/htcondor.ts";
 import { asUser, type Identity } from "../config/identity.ts";
 import { readEnvironment, readOwnFile } from "../config/own-file.ts";
 import { isJobId } from "../udi/names.ts";
+import { entriesOf } from "./collect.ts";
 import { isNamedAfter } from "./id.ts";
 import { localJob } from "./local-jobs.ts";
-import { isGone, LONGEST_IDENTITY, type ProcessIdentity, parseIdentity } from "./process.ts";
+import { formatIdentity, isGone, LONGEST_IDENTITY, type ProcessIdentity, parseIdentity } from "./process.ts";
 
 /** A job whose launcher, or node process, lives on this host, as far as its directory is to be believed. */
 export interface LiveJob {
@@ -19,31 +20,59 @@ export interface LiveJob {
   readonly launcher: ProcessIdentity;
 }
 
+/** How many directories of a user's are looked at, and for how long: how many there are, and in what processes, is that user's word. */
+const MOST_DIRECTORIES = 10_000;
+const LOOKING_MS = 10_000;
+
 /**
  * A user's jobs on this host that were launched inside a workload manager's job and still live, whatever they are called:
  * the environment of the process that launched one tells whose job it was. Where that tells nothing, the name does.
  *
  * @param bases the user's run bases (`findRunBases`)
  * @param id the manager's: `1234`, `1234_7`, `32.0`; of Slurm also the number that an array's task has for itself
+ * @param onTooMany called where there is more than can be looked at in 10 s: then these are not all
  */
-export function jobsLaunchedIn(identity: Identity, bases: readonly string[], id: string): LiveJob[] {
-  return bases.flatMap((base) => {
-    return namesIn(identity, base).flatMap((name) => {
-      const directory = join(base, name);
-      const launcher = launcherOf(identity, directory);
-      if (launcher === undefined || isGone(launcher)) return [];
-      const ids = managerIds(identity, launcher);
-      const is = ids.length > 0 ? ids.includes(id) : isNamedAfter(name, id);
-      return is ? [{ id: name, directory, launcher }] : [];
-    });
-  });
+export function jobsLaunchedIn(
+  identity: Identity,
+  bases: readonly string[],
+  id: string,
+  onTooMany: () => void = () => undefined,
+): LiveJob[] {
+  const until = performance.now() + LOOKING_MS;
+  // Many directories may name one process.
+  const known = new Map<string, boolean | undefined>();
+  const found: LiveJob[] = [];
+  for (const job of bases.flatMap((base) => liveJobsIn(identity, base))) {
+    if (performance.now() > until) {
+      onTooMany();
+      break;
+    }
+    const process = formatIdentity(job.launcher);
+    if (!known.has(process)) known.set(process, isLaunchedIn(identity, job.launcher, id));
+    if (known.get(process) ?? isNamedAfter(job.id, id)) found.push(job);
+  }
+  return found;
 }
 
-function namesIn(identity: Identity, base: string): string[] {
+/** Undefined: its environment tells of no manager. */
+function isLaunchedIn(identity: Identity, launcher: ProcessIdentity, id: string): boolean | undefined {
+  const ids = managerIds(identity, launcher);
+  return ids.length === 0 ? undefined : ids.includes(id);
+}
+
+function liveJobsIn(identity: Identity, base: string): LiveJob[] {
   try {
-    return asUser(identity, () => readdirSync(base))
-      .filter(isJobId)
-      .sort();
+    // To become another user and root again takes longer than to look at a directory.
+    return asUser(identity, () =>
+      entriesOf(base, MOST_DIRECTORIES)
+        .filter(isJobId)
+        .sort()
+        .flatMap((id) => {
+          const directory = join(base, id);
+          const launcher = launcherOf(identity, directory);
+          return launcher === undefined || isGone(launcher) ? [] : [{ id, directory, launcher }];
+        }),
+    );
   } catch {
     return [];
   }

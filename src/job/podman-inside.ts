@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { withCoresAsBefore } from "../config/core-dumps.ts";
 import { EngineError } from "../config/errors.ts";
 import { formatIdentity, thisProcess } from "./process.ts";
 
@@ -55,11 +56,10 @@ export class PodmanInside {
     mkdirSync(this.#directory, { mode: 0o700 });
     writeFileSync(join(this.#directory, "launcher"), `${formatIdentity(me)}\n`, { flag: "wx", mode: 0o600 });
     // In a session of its own: ^C is the command's.
-    this.#child = spawn(join(udiImage, "tools/sh"), ["-c", LIFELINE, "sh", this.#directory, this.socketPath], {
-      stdio: ["pipe", "ignore", "pipe"],
-      detached: true,
-      cwd: "/",
-    });
+    const words = ["-c", LIFELINE, "sh", this.#directory, this.socketPath];
+    this.#child = withCoresAsBefore(() =>
+      spawn(join(udiImage, "tools/sh"), words, { stdio: ["pipe", "ignore", "pipe"], detached: true, cwd: "/" }),
+    );
     this.#child.on("error", () => undefined);
     this.#child.stdin?.on("error", () => undefined);
     this.#child.stderr?.on("data", (chunk: Buffer) => {

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
+import { withCoresAsBefore } from "../config/core-dumps.ts";
 import { EngineError, reasonOf } from "../config/errors.ts";
 import type {
   Attachment,
@@ -122,10 +123,9 @@ export class RuntimeEngine implements Engine {
     const [program = "", ...words] = this.#runtime.words;
     const { argv } = container.spec;
     const mounts = container.spec.mounts.filter(({ target }) => this.#runtime.accounts || !ACCOUNTS.includes(target));
-    const child = spawn(program, [...words, ...this.#initLine(argv, container)], {
-      env: { ...runtimeEnvironment(this.#callerFor(container), { ...container.spec, mounts }) },
-      stdio: this.#stdioOf(container),
-    });
+    const line = [...words, ...this.#initLine(argv, container)];
+    const env = { ...runtimeEnvironment(this.#callerFor(container), { ...container.spec, mounts }) };
+    const child = withCoresAsBefore(() => spawn(program, line, { env, stdio: this.#stdioOf(container) }));
     container.child = child;
     if (this.#streams === "piped") container.attachment?.join(child);
     const ended = new Promise<EngineError>((resolve) => {

@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:f
 import { join } from "node:path";
 import { GangwayError } from "../config/errors.ts";
 import { readOwnFile } from "../config/own-file.ts";
-import { isInMemory, openRunBase, type Places, runBaseCandidates } from "../config/paths.ts";
+import { openRunBase, type Places, runBaseCandidates, temporaryBases } from "../config/paths.ts";
 import { formatIdentity, isGone, parseIdentity, thisProcess } from "../job/process.ts";
 
 /** No job's id begins so: what looks for jobs in a run base passes these by. */
@@ -26,7 +26,7 @@ export async function withPrivateDirectory<T>(
   work: (path: string) => Promise<T>,
   { guarded = false }: { readonly guarded?: boolean } = {},
 ): Promise<T> {
-  const candidates = [...belowTemporary(places), ...runBaseCandidates(places, configured)];
+  const candidates = [...temporaryBases(places), ...runBaseCandidates(places, configured)];
   const base = openRunBase({ ...places, configured, candidates, job: `${PREFIX}${process.pid}`, nodes: 1 }).path;
   removeAbandoned(base, places.user.uid);
   const me = thisProcess();
@@ -50,16 +50,6 @@ export async function withPrivateDirectory<T>(
     process.off("exit", remove);
     remove();
     if (guard !== undefined) await dismiss(guard);
-  }
-}
-
-/** Nothing is made where it would be on a disk. */
-function belowTemporary({ user, env: { TMPDIR: temporary } }: Places): string[] {
-  try {
-    const fits = temporary?.startsWith("/") === true && isInMemory(temporary);
-    return fits ? [join(temporary, `gangway-${user.uid}`)] : [];
-  } catch {
-    return [];
   }
 }
 

@@ -64,6 +64,25 @@ describe.each([HOST_DOCKER, HOST_PODMAN])("a job with $name", (engine) => {
     expect(outputOf(job, "n1")).toContain("told\n");
   });
 
+  test.each(slowly(["scancel of a job of two nodes"]))(
+    "%s: the command is told once, though all hosts and the launcher are",
+    async () => {
+      const told = `trap "n=1; echo told" TERM; n=0; echo running $GANGWAY_JOB_ID; while [ $n = 0 ]; do sleep 600 & wait; done`;
+      const after = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1 & wait; done";
+      const words = ["--nodelist=n1,n2", "--nodes=2"];
+      const job = await sbatch(`exec gangway run -i ${IMAGES.debian} -- sh -c '${told}; ${after}'`, {
+        host: "n1",
+        engine,
+        words,
+      });
+      await runs(engine, job, "n1");
+      scontrolCancel(job);
+      expect((await ended(job)).state).toBe("CANCELLED");
+      await Promise.all([nothingLeftOn(engine, "n1"), nothingLeftOn(engine, "n2")]);
+      expect(outputOf(job, "n1").match(/^told$/gm)).toHaveLength(1);
+    },
+  );
+
   test.each(slowly(["scancel of one that does not listen to TERM"]))(
     "%s: KILL follows, and nothing is left",
     async () => {

@@ -48,6 +48,11 @@ describe("a command in a container of Apptainer's", () => {
     expect(stdout).toMatch(/^\/opt\/udiImage\/bin\/ssh\n\/opt\/udiImage\/tools\/rsync\n[a-z0-9]{6}\nnode1\n/);
   });
 
+  it("dumps core as it would without Gangway, whose own processes keep their memory out of theirs", async () => {
+    const filter = "/proc/self/coredump_filter";
+    expect((await run("cat", filter)).stdout.trim()).toBe(await there(["cat", filter]));
+  });
+
   it("keeps the user's own binds, and has places in PATH of the user's choice", async () => {
     const env = ["env", "APPTAINER_BIND=/usr/share:/mine", "APPTAINERENV_PREPEND_PATH=/first"];
     const line = ["--", "apptainer", "exec", images.linux, INIT, "--", "sh", "-c", "echo $PATH; ls -d /mine/doc"];

@@ -22,6 +22,7 @@ import {
   inDirectory,
   OTHER,
   run,
+  start,
   USER,
 } from "./harness.ts";
 import { HeldJob } from "./held.ts";
@@ -128,6 +129,32 @@ describe("root, in a user's job", () => {
     } finally {
       await job.end();
       await docker("rm", "-f", foreign);
+    }
+  });
+
+  test.each([
+    ["refuses", '{"kind":"refused","reason":"no"}'],
+    ["answers nonsense", "\\u001b[31m"],
+  ])("stops it, too, where what the user has put in the launcher's place %s", async (_, answer) => {
+    const job = await HeldJob.start();
+    const directory = join(USER.runtime, "gangway", job.id);
+    const socket = join(directory, "launcher.sock");
+    renameSync(socket, join(directory, "elsewhere.sock"));
+    const script = `require("net").createServer((c) => { c.on("error", () => {}); c.end(${JSON.stringify(`${answer}\n`)}); })
+      .listen(${JSON.stringify(socket)}, () => console.log("listens"));`;
+    const imposter = start([process.execPath, "-e", script]);
+    try {
+      await new Promise((resolve) => imposter.stdout.once("data", resolve));
+      const launcher = Number(readFileSync(join(directory, "launcher"), "utf8").split(":")[0]);
+      const { stderr } = await asRoot(["stop", "--user", USER.name, "--grace", "0", job.id]);
+      expect(stderr).toMatch(/^gangway: .*: its containers are removed\n$/);
+      expect(stderr).not.toContain("\u001b");
+      expect(await docker("ps", "-q", "--filter", `label=gangway.job=${job.id}`)).toBe("");
+      expect(existsSync(`/proc/${launcher}/exe`)).toBe(false);
+      expect(await asRoot(["ps", "--user", USER.name, "--quiet"])).toMatchObject({ stdout: "" });
+    } finally {
+      imposter.kill("SIGKILL");
+      await job.end();
     }
   });
 

@@ -240,6 +240,27 @@ describe.each(DIFFERENT_ENGINES)("no private key leaves its place: $name", (engi
   });
 });
 
+/** Which memory the system writes into a core dump of a process: core(5). */
+function coreFilterOf(pid: string): string {
+  return readFileSync(`/proc/${pid}/coredump_filter`, "latin1").trim();
+}
+
+describe("a core dump", () => {
+  it("of a launcher has none of its memory, also of a detached one; of the job's command it is as before", async () => {
+    await inDirectory(async (cwd) => {
+      const words = ["run", "--detach", "--name", "cores", "--image", IMAGES.debian, "--", "sleep", "60"];
+      expect(await gangway(words, { cwd })).toMatchObject({ code: 0, stderr: "" });
+      const directory = join(USER.runtime, "gangway/cores");
+      const [launcher = ""] = readFileSync(join(directory, "launcher"), "utf8").split(":");
+      expect(coreFilterOf(launcher)).toBe("00000000");
+      const inside = ["shell", "cores", "--", "cat", "/proc/self/coredump_filter", "/proc/1/coredump_filter"];
+      const own = coreFilterOf("self");
+      expect((await gangway(inside)).stdout).toBe(`${own}\n${own}\n`);
+      expect((await gangway(["stop", "cores"])).code).toBe(0);
+    });
+  });
+});
+
 describe("a detached job's output file", () => {
   it("has the command's output and nothing else", async () => {
     await inDirectory(async (cwd) => {

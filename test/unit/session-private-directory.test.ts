@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { build } from "esbuild";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { callerIdentity } from "../../src/config/identity.ts";
+import { findTemporaryBases } from "../../src/config/paths.ts";
 import { withPrivateDirectory } from "../../src/session/private-directory.ts";
 
 describe("a session's private directory", () => {
@@ -26,6 +27,16 @@ describe("a session's private directory", () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  it("is looked for, when it was left, where it is made; a directory that others can enter is none", async () => {
+    const whose = places({ TMPDIR: memory });
+    expect(findTemporaryBases(whose)).not.toContain(join(memory, `gangway-${process.getuid?.()}`));
+    await withPrivateDirectory(whose, undefined, async (directory) => {
+      expect(findTemporaryBases(whose)).toContain(dirname(directory));
+      chmodSync(dirname(directory), 0o755);
+      expect(findTemporaryBases(whose)).not.toContain(dirname(directory));
+    });
+  });
+
   it.each(["/", "/etc", "relative", "/no/such"])("is in memory all the same where TMPDIR is %s", async (TMPDIR) => {
     const env = { TMPDIR, XDG_RUNTIME_DIR: memory };
     await withPrivateDirectory(places(env), undefined, async (directory) => {
@@ -45,7 +56,8 @@ describe("a session's private directory", () => {
     const script = `
       import { writeFileSync } from "node:fs";
       import { callerIdentity } from "${resolve("src/config/identity.ts")}";
-      import { withPrivateDirectory } from "${resolve("src/session/private-directory.ts")}";
+      import { findTemporaryBases } from "../../src/config/paths.ts";
+import { withPrivateDirectory } from "${resolve("src/session/private-directory.ts")}";
       const places = { user: callerIdentity(), home: "/nonexistent", env: { TMPDIR: "${memory}" } };
       await withPrivateDirectory(places, undefined, async (directory) => {
         writeFileSync(directory + "/id_ed25519", "secret");
