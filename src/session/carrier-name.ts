@@ -7,6 +7,8 @@ export interface Carrier {
   readonly host: string;
   /** Absolute path of the ssh that goes there: the user's own, with the user's own configuration. */
   readonly ssh: string;
+  /** Another way may be tried instead: what ssh says where it does not get there goes with the error ({@link UnreachedError}). */
+  readonly held?: boolean;
 }
 
 /**

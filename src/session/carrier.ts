@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { JobError, STATUS } from "../config/errors.ts";
+import { type ErrorDetails, JobError, STATUS } from "../config/errors.ts";
 import { parseJobHost, quoted } from "../udi/names.ts";
 import { block, type Placeholder, proxyWord, tcpWords } from "../udi/ssh-config.ts";
 import { type Carrier, checkCarrier } from "./carrier-name.ts";
@@ -19,33 +19,48 @@ const TOLD: readonly number[] = Object.values(STATUS);
  * @throws JobError
  */
 async function authorize(
-  { host, ssh }: Carrier,
+  { host, ssh, held = false }: Carrier,
   reading: Reading,
   publicKey: string,
   options: readonly string[] = [],
 ): Promise<KitReply> {
   // The words are of letters, digits, `.`, `_`, `+` and `-`: the same in every shell.
   const words = ["-T", "--", host, "gangway", "key", "authorize", "--kit", ...options, wordOf(reading)];
-  const stdio = ["pipe", "pipe", "inherit"] as const;
-  const { code, output, interrupted } = await runChild(
+  const { code, output, complaints, interrupted } = await runChild(
     ssh,
     words,
-    { stdio: [...stdio] },
+    { stdio: ["pipe", "pipe", held ? "pipe" : "inherit"] },
     { input: `${publicKey}\n`, limit: LONGEST_REPLY },
   );
+  if (code !== NOT_REACHED) process.stderr.write(complaints);
   if (interrupted !== undefined) throw new Interrupted(interrupted);
   if (code === 0) return checkMeant(parseKitReply(output.toString("latin1")), reading, host);
   if (TOLD.includes(code)) throw new JobError(`${host} refused (said above)`, { exitCode: code });
   const reason =
-    code === 255
+    code === NOT_REACHED
       ? "ssh does not get there"
       : code === 127
         ? "there is no gangway in the PATH that ssh finds there"
         : `gangway there ended with ${code}`;
-  throw new JobError(`job ${reading.job} cannot be reached through ${host}: ${reason}`, {
-    hint: `try: ssh ${host} gangway ps`,
-    exitCode: STATUS.unreachable,
-  });
+  throw new UnreachedError(
+    `job ${reading.job} cannot be reached through ${host}: ${reason}`,
+    { hint: `try: ssh ${host} gangway ps`, exitCode: STATUS.unreachable },
+    code === NOT_REACHED ? complaints : "",
+  );
+}
+
+/** Of ssh itself: the command there did not run. */
+const NOT_REACHED = 255;
+
+/** A host that ssh did not get to, or where nothing could be asked. */
+export class UnreachedError extends JobError {
+  /** What ssh said, and nobody has been shown yet. */
+  readonly said: string;
+
+  constructor(message: string, details: ErrorDetails, said: string) {
+    super(message, details);
+    this.said = said;
+  }
 }
 
 /**
@@ -133,6 +148,12 @@ function proxyCommand({ host, ssh }: Carrier, reply: KitReply): string {
   return `${proxyWord(ssh)} -T -- ${host} ${further}${[connector, "--stdio", socket, ...relayed].join(" ")}`;
 }
 
+/** Shows what ssh said of a way for which there is no other. */
+export function tellHeld(error: unknown): void {
+  if (error instanceof UnreachedError) process.stderr.write(error.said);
+  else if (error instanceof Error) tellHeld(error.cause);
+}
+
 /** A key of somebody elsewhere, for a job that runs on another host than this one. */
 export interface RelayRequest {
   readonly host: string;
@@ -152,7 +173,8 @@ export interface RelayRequest {
 export async function relayKit({ host, reading, publicKey, seconds }: RelayRequest): Promise<KitReply> {
   const options = ["--here", ...(seconds === undefined ? [] : ["--for", `${seconds}s`])];
   try {
-    const reply = await authorize({ host: checkCarrier(host), ssh: sshProgram("") }, reading, publicKey, options);
+    const carrier = { host: checkCarrier(host), ssh: sshProgram(""), held: true };
+    const reply = await authorize(carrier, reading, publicKey, options);
     return { ...reply, through: host };
   } catch (error) {
     if (!(error instanceof JobError) || error.exitCode !== STATUS.unreachable) throw error;

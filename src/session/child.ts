@@ -13,12 +13,17 @@ export class Interrupted extends GangwayError {
 const FROM_TERMINAL: readonly NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
 const PASSED: readonly NodeJS.Signals[] = ["SIGTERM", "SIGHUP"];
 
+/** Characters. */
+const MOST_COMPLAINTS = 64 * 1024;
+
 export interface ChildEnd {
   /** 128+n where a signal killed it. */
   readonly code: number;
   readonly killed: boolean;
   /** What it wrote, where its standard output is a pipe. */
   readonly output: Buffer;
+  /** The same of its standard error; the end of it, where it is long. */
+  readonly complaints: string;
   /** The last signal that came to this process meanwhile. */
   readonly interrupted?: NodeJS.Signals;
 }
@@ -54,6 +59,10 @@ export async function runChild(
     if (size > limit) child.kill("SIGKILL");
     else chunks.push(chunk);
   });
+  let complaints = "";
+  child.stderr?.on("data", (chunk: Buffer) => {
+    complaints = (complaints + chunk.toString("latin1")).slice(-MOST_COMPLAINTS);
+  });
   child.stdin?.on("error", () => undefined);
   child.stdin?.end(input);
   try {
@@ -64,7 +73,8 @@ export async function runChild(
     const code = exit ?? 128 + (signal === null ? 0 : constants.signals[signal]);
     if (size > limit) throw new JobError(`${program} wrote more than ${limit} bytes: that is no answer`);
     const killed = signal !== null;
-    return { code, killed, output: Buffer.concat(chunks), ...(interrupted === undefined ? {} : { interrupted }) };
+    const said = { output: Buffer.concat(chunks), complaints: Buffer.from(complaints, "latin1").toString("utf8") };
+    return { code, killed, ...said, ...(interrupted === undefined ? {} : { interrupted }) };
   } finally {
     for (const signal of FROM_TERMINAL) process.off(signal, note);
     for (const signal of PASSED) process.off(signal, pass);

@@ -41,7 +41,10 @@ export async function withEntry<T>(request: EntryRequest, work: Work<T>): Promis
       exitCode: STATUS.usage,
     });
   }
-  if (via !== undefined) return await entryThrough(request, checkCarrier(via), readingsOf(target)[0], work);
+  if (via !== undefined) {
+    const carrier: Carrier = { host: checkCarrier(via), ssh: sshProgram("") };
+    return await entryThrough(request, carrier, readingsOf(target)[0], work);
+  }
   if (isManagerWay(request.way)) {
     const { askManager } = await import("./carriers/managed.ts");
     return await byManager(request, await askManager(request.way, readingsOf(target), target, request.queue), work);
@@ -75,7 +78,8 @@ async function entryElsewhere<T>(
 ): Promise<T> {
   let entered = false;
   try {
-    return await entryThrough(request, checkCarrier(host), reading, async (entry) => {
+    const carrier: Carrier = { host: checkCarrier(host), ssh: sshProgram(""), held: request.way === undefined };
+    return await entryThrough(request, carrier, reading, async (entry) => {
       entered = true;
       return await work(entry);
     });
@@ -204,11 +208,11 @@ function unreachable({ node, job }: FoundHere, reason: string): JobError {
 }
 
 /** Through ssh to the host on which the job's node runs. */
-async function entryThrough<T>(request: EntryRequest, host: string, reading: Reading, work: Work<T>): Promise<T> {
+async function entryThrough<T>(request: EntryRequest, carrier: Carrier, reading: Reading, work: Work<T>): Promise<T> {
   const { seeker, way, runDirectory, placeholders = [], userConfig } = request;
   if (request.foreign !== undefined) {
     throw new UsageError("root enters other users' jobs on their own host only", {
-      hint: `log in to ${host} as the job's user`,
+      hint: `log in to ${carrier.host} as the job's user`,
       exitCode: STATUS.usage,
     });
   }
@@ -220,7 +224,6 @@ async function entryThrough<T>(request: EntryRequest, host: string, reading: Rea
   }
   // What makes keys is loaded only here: a job of this host needs none.
   const { carry } = await import("./carrier.ts");
-  const carrier: Carrier = { host, ssh: sshProgram("") };
   const enter = async (directory: string) => {
     const { configFile: base, name, reply } = await carry(carrier, reading, directory, placeholders);
     checkLogin(request, reply.user);

@@ -11,7 +11,7 @@ import { listKeys } from "../job/owner-client.ts";
 import type { KeyEntry } from "../job/owner-protocol.ts";
 import { fingerprintOf } from "../udi/keys.ts";
 import { parsePublicKey } from "../udi/public-keys.ts";
-import { carry } from "./carrier.ts";
+import { carry, UnreachedError } from "./carrier.ts";
 import { type Carrier, checkCarrier } from "./carrier-name.ts";
 import type { ManagedJob } from "./carriers/client.ts";
 import { askManagers } from "./carriers/managed.ts";
@@ -45,7 +45,7 @@ export interface Examination {
 export async function examineJob(seeker: Seeker, text: string, runDirectory: string | undefined): Promise<Examination> {
   const found = await resolveJob(seeker, text, async (readings) => await askManagers(readings, text));
   if (found.where === "managed") return await examineManaged(seeker, text, found, runDirectory);
-  if (found.where === "elsewhere") return await examineElsewhere(seeker, found, runDirectory);
+  if (found.where === "elsewhere") return await examineElsewhere(seeker, text, found, runDirectory);
   const { job, node } = found;
   const [socket, launcher] = await Promise.all([examineSocket(job, node), examineLauncher(job, seeker)]);
   const ways = [
@@ -212,23 +212,36 @@ function examineRefusals(
   }
 }
 
+/** By ssh to the job's host; where that does not get there, its manager may lead there, as for `gangway ssh`. */
 async function examineElsewhere(
-  { places }: Seeker,
+  seeker: Seeker,
+  target: string,
   { host, reading }: Extract<Found, { where: "elsewhere" }>,
   runDirectory: string | undefined,
 ): Promise<Examination> {
-  const way: Finding = await withPrivateDirectory(places, runDirectory, async (directory) => {
-    try {
-      const carrier: Carrier = { host: checkCarrier(host), ssh: sshProgram("") };
+  const other = (what: string): Finding => ({ what, state: "limit", detail: `the job runs on ${host}` });
+  const near = [other("way socket"), other("way tcp")];
+  try {
+    await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
+      const carrier: Carrier = { host: checkCarrier(host), ssh: sshProgram(""), held: true };
       const { configFile, name } = await carry(carrier, reading, directory);
       await runQuietly(carrier.ssh, [], configFile, name);
-      return { what: "way ssh", state: "ok", detail: `through ${host}, and a session works` };
-    } catch (error) {
-      return fault("way ssh", error);
-    }
-  });
-  const other = (what: string): Finding => ({ what, state: "limit", detail: `the job runs on ${host}` });
-  return { findings: [other("way socket"), other("way tcp"), way], reachable: way.state === "ok" };
+    });
+    const way: Finding = { what: "way ssh", state: "ok", detail: `through ${host}, and a session works` };
+    return { findings: [...near, way], reachable: true };
+  } catch (error) {
+    const byManager = await askManagers([reading], target).catch(() => undefined);
+    const instead = byManager && (await examineManaged(seeker, target, byManager, runDirectory));
+    const ways = instead?.findings.filter(({ what }) => near.every((known) => known.what !== what)) ?? [];
+    return { findings: [...near, sshFault(error), ...ways], reachable: instead?.reachable ?? false };
+  }
+}
+
+/** With what ssh said last. */
+function sshFault(error: unknown): Finding {
+  const finding = fault("way ssh", error);
+  const said = error instanceof UnreachedError ? error.said.trim().split("\n").at(-1) : undefined;
+  return said === undefined || said === "" ? finding : { ...finding, detail: `${finding.detail} (${said})` };
 }
 
 async function examineManaged(

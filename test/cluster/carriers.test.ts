@@ -134,8 +134,13 @@ describe("a session by srun", () => {
     const installed = await runOn("n1", ["gangway", "ssh-config", "--install"]);
     try {
       const named = await runOn("ctl", ["gangway", "ssh", "--connect", "ssh", job, "hostname"]);
-      expect(named.code).toBe(76);
-      expect(await enter(job, "hostname; exit 3")).toMatchObject({ code: 3, stdout: "n1\n" });
+      expect(named).toMatchObject({ code: 76, stderr: expect.stringContaining("Permission denied") as string });
+      // That another way was tried first is nobody's matter.
+      expect(await enter(job, "hostname; exit 3")).toMatchObject({ code: 3, stdout: "n1\n", stderr: "" });
+      const { code, stdout, stderr } = await runOn("ctl", ["gangway", "doctor", job]);
+      expect(stdout).toMatch(/^fault +way ssh .*\(.*Permission denied.*\)$/m);
+      expect(stdout).toMatch(/^ok +way srun +Slurm carries to n1, and a session works$/m);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     } finally {
       if (installed.code === 0) await runOn("n1", ["gangway", "ssh-config", "--uninstall"]);
     }

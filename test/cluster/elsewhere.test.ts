@@ -176,6 +176,7 @@ describe("from a login node with the same homes, and gangway, but no engine", ()
 
   test("without ssh from the login node to the job's host the message says what to do", async () => {
     const { code, stderr } = await runOn("laptop", ["gangway", "ssh", "--via", "ctl", JOB, "true"]);
+    expect(stderr).toContain("Permission denied");
     expect(stderr).toMatch(/job 1234 runs on n1, where ctl asked in vain/);
     expect(stderr).toMatch(/from ctl, `ssh n1 gangway ps` must work/);
     expect(code).toBe(76);

@@ -1,5 +1,6 @@
 import { JobError, STATUS } from "../../config/errors.ts";
 import { jobHost, quoted } from "../../udi/names.ts";
+import { tellHeld } from "../carrier.ts";
 import type { CondorPlace } from "../htcondor-queue.ts";
 import type { Reading } from "../target.ts";
 import type { ManagerWay } from "../ways.ts";
@@ -65,13 +66,14 @@ export async function askManager(
  * The manager's way to a job to whose host ssh did not get.
  *
  * @param error why not
- * @throws the error, where it is another one, or no manager leads to the job
+ * @throws the error, where it is another one, or no manager leads to the job; what ssh said is shown then
  */
 export async function askInstead(error: unknown, reading: Reading, text: string): Promise<ManagedJob> {
   const inVain = error instanceof JobError && error.exitCode === STATUS.unreachable;
   const managed = inVain ? await askManagers([reading], text).catch(() => undefined) : undefined;
-  if (managed === undefined) throw error;
-  return managed;
+  if (managed !== undefined) return managed;
+  tellHeld(error);
+  throw error;
 }
 
 async function ask(
