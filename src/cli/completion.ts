@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { UsageError } from "../config/errors.ts";
 import { localJobs } from "../job/local-jobs.ts";
 import { renderBash } from "./completion-bash.ts";
 import { renderFish } from "./completion-fish.ts";
@@ -14,6 +15,8 @@ const RENDERERS: Readonly<Record<string, (commands: readonly CommandModel[]) => 
   fish: renderFish,
 };
 
+const WHICH = "bash, zsh or fish; such as: source <(gangway completion bash)";
+
 export function command(): Command {
   const completion = new Command("gangway completion")
     .description("A script that completes gangway's command lines: source <(gangway completion bash)")
@@ -22,7 +25,7 @@ export function command(): Command {
     .addOption(new Option("--list <WHAT>", "the running jobs").choices(["jobs", "nodes"]).hideHelp());
   return completion.action(async (shell: string | undefined, { list }: { list?: string }) => {
     if (list !== undefined) print((await runningNames(list === "nodes")).map((name) => `${name}\n`).join(""));
-    else if (shell === undefined) completion.help();
+    else if (shell === undefined) throw new UsageError("for which shell?", { hint: WHICH });
     else print(RENDERERS[shell]?.(await commandModels()) ?? "");
   });
 }

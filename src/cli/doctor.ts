@@ -13,7 +13,7 @@ export function command(): Command {
       "Checks this installation and names what cannot be had on this machine; with a job, which ways lead to it and which do not, and why.",
     )
     .argument("[job]", "JOB, JOB.NODE or [NODE.]JOB.job")
-    .option("-u, --user <USER>", "for whom (root only, and then needed)")
+    .option("-u, --user <USER>", "for whom (root only)")
     .option("--json", "for programs");
   addSettings(doctor, ["engine", "udiImagePath"]);
   return doctor.action(async (job: string | undefined, options: Options, self: Command) => {
@@ -69,6 +69,11 @@ async function examine(self: Command, user: string | undefined): Promise<Finding
   };
   await attempt("udiImage", () => examineUdiImage(udiImageOf(config)));
   await attempt("user", async () => {
+    if (user === undefined && process.geteuid?.() === 0) {
+      const hint = "gangway doctor as a user, or --user NAME, checks the rest";
+      findings.push({ what: "user", state: "limit", detail: "root starts no jobs of its own", hint });
+      return [];
+    }
     const owner = ownerOf(user);
     findings.push({ what: "user", state: "ok", detail: `${owner.account.name}, uid ${owner.account.uid}` });
     await attempt("directory", () => {

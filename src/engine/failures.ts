@@ -80,6 +80,10 @@ function groupOf(path: string): string | undefined {
 }
 
 const OTHER_ENGINE = "or name another engine with DOCKER_HOST";
+const START_ENGINE = `start the engine (for your own Podman: systemctl --user start podman.socket), ${OTHER_ENGINE}`;
+/** This host has no engine where one usually is, and nobody said that there is one. */
+export class NoEngineError extends EngineError {}
+
 /** Nobody told us of this host's engine: it may be one that has none. */
 const IN_A_JOB =
   "; where only the hosts of jobs have one, as from a login node: in a job (salloc, sbatch, condor_submit), and what runs is in squeue or condor_q";
@@ -104,10 +108,15 @@ export function connectionFailure(endpoint: Endpoint, action: string, error: unk
   }
   switch (code) {
     case "ENOENT":
-      return new EngineError(`no container engine: the socket ${where} does not exist`, {
-        hint: `start the engine (for your own Podman: systemctl --user start podman.socket), ${OTHER_ENGINE}${endpoint.origin === "default" ? IN_A_JOB : ""}`,
-        cause: error,
-      });
+      return endpoint.origin === "default"
+        ? new NoEngineError(`no container engine: the socket ${where} does not exist`, {
+            hint: `${START_ENGINE}${IN_A_JOB}`,
+            cause: error,
+          })
+        : new EngineError(`no container engine: the socket ${where} does not exist`, {
+            hint: START_ENGINE,
+            cause: error,
+          });
     case "EACCES":
     case "EPERM": {
       const group = groupOf(endpoint.socketPath);

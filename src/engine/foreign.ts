@@ -73,12 +73,14 @@ export class ForeignContainers {
    * @returns undefined where the engine has no such container
    */
   async find(name: string): Promise<ForeignContainer | undefined> {
-    const { status, value } = await this.#transport.json(
-      { method: "GET", path: `${pathOf(name)}/json`, action: `inspect container ${name}` },
-      [200, 404],
-    );
-    if (status === 404) return undefined;
-    const container = object(value);
+    const call = { method: "GET", path: `${pathOf(name)}/json`, action: `inspect container ${name}` } as const;
+    const answer = await this.#transport.json(call, [200, 404]).catch((error: unknown) => {
+      // Podman's word, with status 500, of one that is being removed at this moment.
+      if (error instanceof EngineError && /no such container/i.test(error.message)) return undefined;
+      throw error;
+    });
+    if (answer === undefined || answer.status === 404) return undefined;
+    const container = object(answer.value);
     const state = object(container.State);
     const host = object(container.HostConfig);
     const mounts = list(container.Mounts).map(object);

@@ -149,7 +149,9 @@ export function startFailure(name: string, tree: string, stream: ExecStream, sai
     ? "the container is of another architecture than the installed programs"
     : /no such file/i.test(last)
       ? `something hides ${tree} there; does a program in the container mount over it?`
-      : `${injectOf(tree)} must be able to run there`;
+      : /unable to find user|no matching entries in passwd/i.test(last)
+        ? "--user takes a number, or a name of the container's own /etc/passwd"
+        : `${injectOf(tree)} must be able to run there`;
   return new JobError(`our program cannot serve in container ${name}: ${last}`, {
     hint,
     exitCode: STATUS.unreachable,

@@ -1,6 +1,6 @@
 import type { Surroundings } from "../allocation/allocation.ts";
 import { detectManager, type WhichManager } from "../allocation/detect.ts";
-import { JobError } from "../config/errors.ts";
+import { JobError, STATUS } from "../config/errors.ts";
 import { firstLaunchId } from "./id.ts";
 
 /**
@@ -26,7 +26,10 @@ export function surroundingLaunch(
   if (only !== undefined && another === undefined) return only;
   const whose = `${manager.title}'s job ${own.id}, in which this is called,`;
   if (only !== undefined) {
-    throw new JobError(`${whose} has several launches: ${launches.join(", ")}`, { hint: "say which" });
+    throw new JobError(`${whose} has several launches: ${launches.join(", ")}`, {
+      hint: "say which",
+      exitCode: STATUS.several,
+    });
   }
   throw new JobError(`${whose} has no launch that runs on this engine`, {
     hint:

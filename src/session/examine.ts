@@ -231,7 +231,7 @@ async function examineElsewhere(
     return { findings: [...near, way], reachable: true };
   } catch (error) {
     const byManager = await askManagers([reading], target).catch(() => undefined);
-    const instead = byManager && (await examineManaged(seeker, target, byManager, runDirectory));
+    const instead = byManager && (await examineManaged(seeker, target, byManager, runDirectory).catch(() => undefined));
     const ways = instead?.findings.filter(({ what }) => near.every((known) => known.what !== what)) ?? [];
     return { findings: [...near, sshFault(error), ...ways], reachable: instead?.reachable ?? false };
   }
@@ -261,6 +261,8 @@ async function examineManaged(
     const detail = `${title} carries to ${host}, and a session works`;
     return { findings: [other("socket"), other("tcp"), { what, state: "ok", detail }], reachable: true };
   } catch (error) {
+    // There is nothing to be examined: none of Gangway's, somebody else's, or it has ended.
+    if (error instanceof JobError && error.exitCode !== STATUS.unreachable) throw error;
     return { findings: [other("socket"), other("tcp"), fault(what, error)], reachable: false };
   }
 }

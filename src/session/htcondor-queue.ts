@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { type ExecFileException, execFile } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { basename } from "node:path";
 import { JobError, STATUS } from "../config/errors.ts";
@@ -128,11 +128,17 @@ async function askFor(program: string, asked: readonly string[]): Promise<QueueA
       resolve(
         error === null
           ? readAnswer(stdout)
-          : { kind: "silent", reason: firstLine(stderr) ?? firstLine(stdout) ?? error.message },
+          : { kind: "silent", reason: firstLine(stderr) ?? firstLine(stdout) ?? endOf(program, error) },
       );
     });
     child.stdin?.end();
   });
+}
+
+/** Of a program that said nothing. */
+function endOf(program: string, { code, killed, message }: ExecFileException): string {
+  if (killed === true) return `${basename(program)} did not answer within ${PATIENCE_MS / 1000} s`;
+  return typeof code === "number" ? `${basename(program)} ended with ${code}, without a word` : message;
 }
 
 function firstLine(text: string): string | undefined {
@@ -225,7 +231,10 @@ export function explainQueued(job: QueuedJob, user: string): JobError | undefine
     case COMPLETED:
       return new JobError(`Job ${id} has completed`, { exitCode: STATUS.ended });
     case IDLE:
-      return new JobError(`Job ${id} is not running.`, { exitCode: STATUS.notYet });
+      return new JobError(`Job ${id} is not running.`, {
+        hint: `it is idle: condor_q -better-analyze ${id} tells what it waits for; wait for it: gangway ssh --auto-retry ${id}`,
+        exitCode: STATUS.notYet,
+      });
     default:
       return undefined;
   }

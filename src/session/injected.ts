@@ -1,11 +1,12 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { GangwayError, JobError, STATUS } from "../config/errors.ts";
 import type { Places } from "../config/paths.ts";
 import { printable } from "../config/printable.ts";
 import type { ExecStream } from "../engine/exec.ts";
 import type { ForeignContainer, ForeignContainers } from "../engine/foreign.ts";
-import { startFailure } from "../job/inject.ts";
+import { findContainer, startFailure } from "../job/inject.ts";
 import { injectOf } from "../job/inject-tree.ts";
 import { connectorOf } from "../job/kit.ts";
 import { signCertificate } from "../udi/certificates.ts";
@@ -73,9 +74,10 @@ export async function withInjectedEntry<T>(request: InjectedRequest, work: (entr
           user: ACCOUNT,
           udiImage,
           spawning: {},
-          explain: async () => {
+          explain: async (interrupted) => {
             const said = complaintOf(stream);
             if (said !== undefined) throw refusedInside(container, said);
+            if (interrupted === undefined) await stillThere(engine, container);
           },
         });
       } finally {
@@ -101,6 +103,21 @@ async function readHostKey(name: string, tree: string, stream: ExecStream): Prom
   if (key !== undefined) return key;
   // Of another version, or an engine's word that the program cannot be executed.
   throw startFailure(name, tree, stream, line);
+}
+
+/** Its processes end first, and only then the engine says so. */
+const LOOKS = 10;
+const LOOK_MS = 100;
+
+/** @throws JobError where the container has ended, or was paused or removed, meanwhile */
+async function stillThere(engine: ForeignContainers, { id, name }: ForeignContainer): Promise<void> {
+  for (let look = 0; look < LOOKS; look++) {
+    await findContainer(engine, id).catch((error: unknown) => {
+      if (!(error instanceof JobError) || error.exitCode !== STATUS.noSuchJob) throw error;
+      throw new JobError(`container ${name} has been removed`, { exitCode: STATUS.ended, cause: error });
+    });
+    await sleep(LOOK_MS);
+  }
 }
 
 interface FilesRequest {

@@ -196,6 +196,16 @@ describe("killed at some moment, nothing is left on either side", () => {
 });
 
 describe("what cannot be entered is said, with its status", () => {
+  test("a login node has no jobs of its own, and no engine: where they are, and whose commands list and end them", async () => {
+    for (const words of [["ps"], ["stop", job], ["logs", job], ["hosts", job]]) {
+      const { code, stdout, stderr } = await runOn("ctl", ["gangway", ...words]);
+      expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
+      expect(stderr).toMatch(
+        /^gangway: no job of yours was launched on this host, .*\n {2}those on Slurm's hosts are entered/,
+      );
+    }
+  });
+
   test("no such job, no such node, somebody else's, no id of Slurm's", async () => {
     expect(await enter("999999", "true")).toMatchObject({ code: 68 });
     expect(await enter("--connect", "srun", "999999", "true")).toMatchObject({ code: 68 });
@@ -247,6 +257,8 @@ describe("what cannot be entered is said, with its status", () => {
       const { code, stderr } = await enter(named, "true");
       expect(stderr).toMatch(/what was launched in job \d+ on n2 has another name: carried-by-name/);
       expect(code).toBe(68);
+      const examined = await runOn("ctl", ["gangway", "doctor", named]);
+      expect(examined).toMatchObject({ code: 68, stdout: "" });
     } finally {
       await cancel(named);
     }

@@ -119,6 +119,20 @@ describe.each(DIFFERENT_ENGINES)("a container of $name", (engine) => {
     expect(await container.exec(["ls", "/opt"])).toMatchObject({ code: 0, stdout: "" });
   });
 
+  it.each([
+    ["stopped", ["stop", "-t", "0"], /does not run \((exited|stopped)\)/],
+    ["removed", ["rm", "-f"], /has been removed|does not run/],
+  ] as const)("whose container is %s meanwhile says so", async (_, words, says) => {
+    const other = await ForeignContainer.start(engine, [IMAGES.debian, "sleep", "1000"]);
+    try {
+      const { ended } = await startAndHear(["inject", other.name, "echo up; exec sleep 987"], /up/, { engine });
+      await docker(engine, [...words, other.name]);
+      expect(await ended).toMatchObject({ code: 69, stderr: expect.stringMatching(says) as string });
+    } finally {
+      await docker(engine, ["rm", "-f", other.name]).catch(() => undefined);
+    }
+  });
+
   it("with a read-only root has the programs in its memory, and no longer when they are withdrawn", async () => {
     const sealed = await ForeignContainer.start(engine, ["--read-only", "-u", "4321", IMAGES.debian, "sleep", "1000"]);
     try {

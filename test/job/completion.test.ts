@@ -69,6 +69,8 @@ describe("completion", () => {
 
   it("refuses a shell it does not know", async () => {
     expect(await gangway(["completion", "tcsh"])).toMatchObject({ stdout: "", code: 125 });
+    // What it prints is read by a shell: never its help.
+    expect(await gangway(["completion"])).toMatchObject({ stdout: "", code: 125 });
   });
 
   it.each(["bash", "zsh", "fish"])("is a script that %s reads without a word", async (shell) => {
