@@ -81,7 +81,8 @@ async function withdraw(
   const { openLooked } = await import("../job/inject-looked.ts");
   const udiImage = udiImageOf(config);
   const outcome = await uninterrupted(async () => await withdrawTree(engine, container, udiImage, force));
-  if (outcome !== "busy") openLooked(callersPlaces(), config.values.runDirectory).forget(container.id);
+  const { socketPath } = engine.endpoint;
+  if (outcome !== "busy") openLooked(socketPath, callersPlaces(), config.values.runDirectory).forget(container.id);
   if (outcome === "nothing") note(`there is nothing of Gangway's in container ${container.name}`);
   if (outcome !== "busy") return 0;
   throw new UsageError(`sessions are open in container ${container.name}: nothing was withdrawn`, {
@@ -104,7 +105,7 @@ async function enter({ engine, container, rest, udiImage, config, once }: EnterR
   const { openLooked } = await import("../job/inject-looked.ts");
   const { withInjectedEntry } = await import("../session/injected.ts");
   const places = callersPlaces();
-  const looked = openLooked(places, config.values.runDirectory);
+  const looked = openLooked(engine.endpoint.socketPath, places, config.values.runDirectory);
   const { tree, fresh } = await uninterrupted(async () => await putTree(engine, container, udiImage, looked));
   if (fresh && !once && process.stderr.isTTY)
     note(`the programs stay in the container; \`gangway inject --withdraw ${container.name}\` takes them out`);

@@ -8,8 +8,8 @@ import type { ForeignContainer } from "../engine/foreign.ts";
 const PREFIX = ".injected-";
 /** After that the tree is looked at again, and what is left of containers that are gone is removed. */
 const LASTS_MS = 24 * 60 * 60 * 1000;
-/** Characters of a note: a time. */
-const LONGEST_NOTE = 100;
+/** Characters of a note: a time, and an engine's place. */
+const LONGEST_NOTE = 1000;
 
 type Known = Pick<ForeignContainer, "id" | "started">;
 
@@ -17,14 +17,17 @@ type Known = Pick<ForeignContainer, "id" | "started">;
  * In which containers this user has found, not long ago, that only root can change the tree in their files. That stays so,
  * unless root of the container itself lets others in, as many an entrypoint does that gives directories to its service: what
  * was found is good until the container is started again. To ask the engine for owners each time would take longer than all
- * else in a session. A file for each, by the container's whole id, with the time of its start, in the user's own directory in
- * memory.
+ * else in a session. A file for each, by the container's whole id, with the time of its start and the engine, in the user's own
+ * directory in memory.
  */
 export class Looked {
   readonly #base: string;
+  readonly #engine: string;
 
-  constructor(base: string) {
+  /** @param engine where it listens: of another's containers it may say the same as of its own */
+  constructor(base: string, engine: string) {
     this.#base = base;
+    this.#engine = engine;
   }
 
   has({ id, started }: Known): boolean {
@@ -32,7 +35,7 @@ export class Looked {
     const facts = lstatSync(path, { throwIfNoEntry: false });
     if (facts?.isFile() !== true || Date.now() - facts.mtimeMs >= LASTS_MS) return false;
     try {
-      return readOwnFile(path, undefined, LONGEST_NOTE) === started;
+      return readOwnFile(path, undefined, LONGEST_NOTE) === this.#note(started);
     } catch {
       // Another call takes it away just now.
       return false;
@@ -45,7 +48,11 @@ export class Looked {
       const facts = lstatSync(path, { throwIfNoEntry: false });
       if (facts !== undefined && Date.now() - facts.mtimeMs >= LASTS_MS) rmSync(path, { force: true });
     }
-    writeFileSync(this.#path(id), started, { mode: 0o600 });
+    writeFileSync(this.#path(id), this.#note(started), { mode: 0o600 });
+  }
+
+  #note(started: string): string {
+    return `${started} ${this.#engine}`;
   }
 
   forget(id: string): void {
@@ -58,10 +65,11 @@ export class Looked {
 }
 
 /**
+ * @param engine as {@link Looked} has it
  * @param places of this process's own user
  * @param configured the setting runDirectory
  * @throws GangwayError where the user has no directory in memory
  */
-export function openLooked(places: Places, configured: string | undefined): Looked {
-  return new Looked(openRunBase({ ...places, configured, job: PREFIX, nodes: 1 }).path);
+export function openLooked(engine: string, places: Places, configured: string | undefined): Looked {
+  return new Looked(openRunBase({ ...places, configured, job: PREFIX, nodes: 1 }).path, engine);
 }
