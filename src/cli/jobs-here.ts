@@ -1,4 +1,4 @@
-import { EngineError, JobError } from "../config/errors.ts";
+import { EngineError } from "../config/errors.ts";
 import type { Config } from "../config/load.ts";
 import { NoEngineError } from "../engine/failures.ts";
 import { managerHere } from "../job/doctor.ts";
@@ -7,10 +7,10 @@ import { localJobs } from "../job/local-jobs.ts";
 import { ownerOf, runBasesOf, visibleUid, withEngine } from "./context.ts";
 
 /** A host from which jobs are only submitted has no engine, and needs none. */
-function atLoginNode(error: unknown): JobError | undefined {
+function atLoginNode(error: unknown): EngineError | undefined {
   const manager = managerHere(process.env.PATH ?? "");
   if (!(error instanceof NoEngineError) || manager === undefined) return undefined;
-  return new JobError("no job of yours was launched on this host, which has no container engine", {
+  return new NoEngineError("no job of yours was launched on this host, which has no container engine", {
     hint: `those on ${manager}'s hosts are entered from here by its id (gangway ssh 1234), and listed and ended by ${manager}'s own commands; this command is for their hosts`,
     cause: error,
   });
