@@ -8,7 +8,7 @@ import { CONDOR_USAGE, type CondorTarget, type CondorWords } from "./condor-word
 import { runClient } from "./enter.ts";
 import { withEntry } from "./entry.ts";
 import type { Entry, EntryRequest } from "./entry-request.ts";
-import { askQueue, explainQueued, LeftQueueError } from "./htcondor-queue.ts";
+import { askQueue, explainQueued, IdleJobError, LeftQueueError } from "./htcondor-queue.ts";
 import { parseSshWords, type SshWords } from "./ssh-words.ts";
 import { untilItRuns } from "./wait-for-job.ts";
 
@@ -141,10 +141,12 @@ async function enterWith(request: CondorRequest, entry: Entry, sshWords: SshWord
   return code;
 }
 
-/** An error as lines for the user; none where there is nothing to be said. */
-export function linesOf({ message, hint }: GangwayError): string[] {
+/** An error as lines for the user, in HTCondor's words where it has some; none where there is nothing to be said. */
+export function linesOf(error: GangwayError): string[] {
+  const { message, hint } = error;
   if (message === "") return [];
-  return [message, ...(hint === undefined ? [] : [`  ${hint}`])];
+  const more = hint === undefined || error instanceof IdleJobError ? [] : [`  ${hint}`];
+  return [message, ...more];
 }
 
 /** Nothing of Gangway's runs here by that id: the queue may know why. */

@@ -84,6 +84,9 @@ export async function askQueue(
   return about(`${cluster}.${proc}`, await askFor(program, [...placeWords(place), "-allusers", `${cluster}.${proc}`]));
 }
 
+/** It does not run yet. */
+export class IdleJobError extends JobError {}
+
 /** It has left the queue. */
 export class LeftQueueError extends JobError {}
 
@@ -231,7 +234,7 @@ export function explainQueued(job: QueuedJob, user: string): JobError | undefine
     case COMPLETED:
       return new JobError(`Job ${id} has completed`, { exitCode: STATUS.ended });
     case IDLE:
-      return new JobError(`Job ${id} is not running.`, {
+      return new IdleJobError(`Job ${id} is not running.`, {
         hint: `it is idle: condor_q -better-analyze ${id} tells what it waits for; wait for it: gangway ssh --auto-retry ${id}`,
         exitCode: STATUS.notYet,
       });
