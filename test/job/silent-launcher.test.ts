@@ -57,12 +57,9 @@ describe("root's stop", () => {
         "-c",
         `cd ${job.directory} && mv launcher.sock kept && ln -s ${bystander.directory}/launcher.sock .`,
       ]);
-      await expect(execute(GANGWAY, ["stop", job.id], { env })).rejects.toThrow(
-        "is not the socket of the job's launcher",
-      );
+      const { stderr } = await execute(GANGWAY, ["stop", job.id], { env });
+      expect(stderr).toContain("is not the socket of the job's launcher: its containers are removed");
       expect(await containersOf(bystander.id)).not.toBe("");
-      await run(["mv", "-f", `${job.directory}/kept`, `${job.directory}/launcher.sock`]);
-      await execute(GANGWAY, ["stop", "--grace", "0", job.id], { env });
       expect(await containersOf(job.id)).toBe("");
     } finally {
       await bystander.end();
