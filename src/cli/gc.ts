@@ -123,7 +123,8 @@ async function clear(config: Config, owner: Owner, over: string | undefined, fai
   await attempt(() =>
     withEngine(config, String(owner.account.uid), (engine) => clearContainers(engine, owner), ENGINE_MS),
   );
-  for (const base of [...bases, ...findTemporaryBases(owner.places)]) await attempt(() => clearBase(owner, base, fail));
+  for (const base of new Set([...bases, ...findTemporaryBases(owner.places)]))
+    await attempt(() => clearBase(owner, base, fail));
   await attempt(() => {
     for (const job of collectIndex(owner.identity, owner.account.home)) print(`forgot job ${job} in ~/.gangway/ssh\n`);
     tellForeign(owner);

@@ -107,16 +107,12 @@ export function connectionFailure(endpoint: Endpoint, action: string, error: unk
     );
   }
   switch (code) {
-    case "ENOENT":
-      return endpoint.origin === "default"
-        ? new NoEngineError(`no container engine: the socket ${where} does not exist`, {
-            hint: `${START_ENGINE}${IN_A_JOB}`,
-            cause: error,
-          })
-        : new EngineError(`no container engine: the socket ${where} does not exist`, {
-            hint: START_ENGINE,
-            cause: error,
-          });
+    case "ENOENT": {
+      const unnamed = endpoint.origin === "default";
+      const hint = unnamed ? `${START_ENGINE}${IN_A_JOB}` : START_ENGINE;
+      const Failure = unnamed ? NoEngineError : EngineError;
+      return new Failure(`no container engine: the socket ${where} does not exist`, { hint, cause: error });
+    }
     case "EACCES":
     case "EPERM": {
       const group = groupOf(endpoint.socketPath);

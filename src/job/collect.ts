@@ -61,9 +61,6 @@ export async function collectBeside(engine: Engine): Promise<number> {
   return left.length;
 }
 
-/** A user can make millions; what is beyond is looked at by the next call. */
-const MOST_DIRECTORIES = 10_000;
-
 /**
  * Removes the directories of jobs whose launchers are dead.
  *
@@ -80,7 +77,7 @@ export function collectDirectories(
   const failures: [path: string, error: unknown][] = [];
   // To become another user and root again takes longer than to look at a directory.
   asUser(identity, () => {
-    for (const name of entriesOf(base, MOST_DIRECTORIES)) {
+    for (const name of entriesOf(base)) {
       const path = join(base, name);
       try {
         if (!isAbandoned(path)) continue;
@@ -95,12 +92,19 @@ export function collectDirectories(
   return removed;
 }
 
-/** So many of the names in a directory, at most. */
-export function entriesOf(path: string, most: number): string[] {
+/** A user can make millions; what is beyond is looked at by the next call. */
+const MOST_DIRECTORIES = 10_000;
+
+/** The names in a user's run base, 10,000 at most. */
+export function entriesOf(path: string): string[] {
   const names: string[] = [];
   const directory = opendirSync(path);
   try {
-    for (let entry = directory.readSync(); entry !== null && names.length < most; entry = directory.readSync()) {
+    for (
+      let entry = directory.readSync();
+      entry !== null && names.length < MOST_DIRECTORIES;
+      entry = directory.readSync()
+    ) {
       names.push(entry.name);
     }
   } finally {

@@ -20,8 +20,7 @@ export interface LiveJob {
   readonly launcher: ProcessIdentity;
 }
 
-/** How many directories of a user's are looked at, and for how long: how many there are, and in what processes, is that user's word. */
-const MOST_DIRECTORIES = 10_000;
+/** How many directories there are, and which processes they name, is their user's word. */
 const LOOKING_MS = 10_000;
 
 /**
@@ -64,7 +63,7 @@ function liveJobsIn(identity: Identity, base: string): LiveJob[] {
   try {
     // To become another user and root again takes longer than to look at a directory.
     return asUser(identity, () =>
-      entriesOf(base, MOST_DIRECTORIES)
+      entriesOf(base)
         .filter(isJobId)
         .sort()
         .flatMap((id) => {

@@ -207,16 +207,17 @@ export class Traces {
   }
 
   /**
-   * @param except traces that are the engine's own fault
+   * @param isEngines whether a trace is the engine's own fault
    * @throws Error naming what is still there after so many seconds
    */
-  async gone(seconds = 15, except = /^$/): Promise<void> {
+  async gone(seconds = 15, isEngines: (trace: string) => Promise<boolean> = async () => false): Promise<void> {
     let left: string[] = [];
     try {
       await eventually("all gone", seconds, async () => {
         // Podman's list fails where a container goes while it is made.
         left = await this.#left().catch((error: unknown) => [String(error)]);
-        left = left.filter((trace) => !except.test(trace));
+        const engines = await Promise.all(left.map(isEngines));
+        left = left.filter((_, index) => engines[index] !== true);
         return left.length === 0;
       });
     } catch {

@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import { DOCKER, ENGINES, GANGWAY, IMAGES, run, start } from "../job/harness.ts";
+import { DOCKER, ENGINES, GANGWAY, IMAGES, type RigEngine, run, start } from "../job/harness.ts";
 import { HeldJob } from "../job/held.ts";
-import { Traces } from "../job/traces.ts";
+import { docker, Traces } from "../job/traces.ts";
 import { inPart } from "../whole.ts";
 
 // Engines that go down under their jobs: apart, since nobody else may use them meanwhile.
@@ -18,20 +19,39 @@ function runWords(words: readonly string[], nodes = 1): string[] {
   return [GANGWAY, "run", "--image", IMAGES.bare, "--pull", "never", "--nodes", String(nodes), ...words];
 }
 
+/** Docker's shim, Podman's monitor, and runc's process before it becomes the container's. */
+const BEGINNING = /^process \d+: \S*(\/containerd-shim-runc-v2|\/conmon|runc init) /;
+
 /**
- * What a killed engine was about to start it forgets, and nobody else knows of it: Docker's shim, Podman's monitor, runc's process
- * before it becomes the container's, and their cgroups. What Docker was removing has no name any more when it is back, half of its
- * files are gone, and Docker says that there is none to be removed. (A container that is left by us has a name, and processes.)
+ * What a killed engine was about to start it forgets, and nobody else knows of it: such a process, and a cgroup in which there is
+ * nothing else. What Docker was removing has no name any more when it is back, and Docker denies that there is such a container.
  */
-const FORGOTTEN = new RegExp(
-  [
-    /^process \d+: \S*(\/containerd-shim-runc-v2|\/conmon|runc init) /,
-    /^cgroup \S*[0-9a-f]{64}$/,
-    /^container [0-9a-f]{64} *$/,
-  ]
-    .map(({ source }) => source)
-    .join("|"),
-);
+function forgottenBy(engine: RigEngine): (trace: string) => Promise<boolean> {
+  const denies = async (id: string) =>
+    await docker(engine, "container", "inspect", id).then(
+      () => false,
+      (error: unknown) => /no such container/i.test(String(error)),
+    );
+  return async (trace) => {
+    const [, group, held = ""] = /^cgroup (\S*([0-9a-f]{64}))$/.exec(trace) ?? [];
+    const [, nameless] = /^container ([0-9a-f]{64}) *$/.exec(trace) ?? [];
+    if (group !== undefined) return (await denies(held)) && processesIn(group).every((one) => BEGINNING.test(one));
+    return nameless === undefined ? BEGINNING.test(trace) : await denies(nameless);
+  };
+}
+
+function processesIn(group: string): string[] {
+  const read = (path: string) => {
+    try {
+      return readFileSync(path, "utf8");
+    } catch {
+      // It has gone meanwhile.
+      return "";
+    }
+  };
+  const pids = read(join(group, "cgroup.procs")).split("\n").filter(Boolean);
+  return pids.map((pid) => `process ${pid}: ${read(`/proc/${pid}/cmdline`).replaceAll("\0", " ")}`);
+}
 
 const RIG = join(import.meta.dirname, "../rig/engines.sh");
 
@@ -60,7 +80,7 @@ describe.each(ENGINES)("$name restarted under its jobs", (engine) => {
         traces.listen();
         for (const job of jobs) expect(await job.ended()).toBeGreaterThan(0);
         await launched;
-        await traces.gone(SECONDS, words.includes("kill") ? FORGOTTEN : undefined);
+        await traces.gone(SECONDS, words.includes("kill") ? forgottenBy(engine) : undefined);
       } finally {
         traces.close();
       }
