@@ -56,6 +56,7 @@ async function requestOf(words: SshWords, target: string): Promise<EnterRequest>
     way,
     runDirectory: config.values.runDirectory,
     rules: config.values.clients,
+    retried: words.autoRetry,
     ...foreignTo(owner, () => udiImageOf(config)),
   };
 }

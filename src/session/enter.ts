@@ -5,13 +5,14 @@ import { ruledCommand, ruleFor } from "./client-rules.ts";
 import { clientArguments, isSsh } from "./clients.ts";
 import { withEntry } from "./entry.ts";
 import type { Entry, EntryRequest } from "./entry-request.ts";
-import { clientProgram, sshProgram } from "./ssh-client.ts";
+import { clientProgram, ownSsh, sshProgram } from "./ssh-client.ts";
 import type { SshWords } from "./ssh-words.ts";
 
 /** Seconds that ssh waits for the node's sshd, unless the user says otherwise. */
 const CONNECT_TIMEOUT_S = 30;
 
-export interface EnterRequest extends Pick<EntryRequest, "seeker" | "target" | "way" | "runDirectory" | "foreign"> {
+export interface EnterRequest
+  extends Pick<EntryRequest, "seeker" | "target" | "way" | "runDirectory" | "foreign" | "retried"> {
   readonly words: SshWords;
   /** The setting clients. */
   readonly rules?: readonly ClientRule[];
@@ -65,7 +66,12 @@ export async function runClient(
     const { program, words } = clientProgram(client.program, entry);
     return await runChild(program, [...words, ...clientArguments(client, entry, options, command, target)], stdio);
   }
-  const timeout = ["-o", `ConnectTimeout=${CONNECT_TIMEOUT_S}`];
-  const program = client?.program ?? sshProgram(entry.udiImage ?? "");
-  return await runChild(program, [...options, ...timeout, "-F", configFile, "--", host, ...command], stdio);
+  const words = ["-o", `ConnectTimeout=${CONNECT_TIMEOUT_S}`, "-F", configFile, "--", host, ...command];
+  const own = client === undefined && entry.ours ? ownSsh(entry.udiImage ?? "", options) : undefined;
+  if (own === undefined) {
+    return await runChild(client?.program ?? sshProgram(entry.udiImage ?? ""), [...options, ...words], stdio);
+  }
+  // The shell that ssh starts the connector by: a login shell's own start-up files would take their time, and may print.
+  const env = { ...(spawning.env ?? process.env), SHELL: "/bin/sh" };
+  return await runChild(own, [...options, "-o", "EnableEscapeCommandline=yes", ...words], { ...stdio, env });
 }

@@ -32,7 +32,8 @@ export function needsFile({ settings = [], extra, userConfig }: Omit<ConfigParts
   return settings.length > 0 || extra !== undefined || hasUserConfig(userConfig);
 }
 
-function hasUserConfig(file: string | undefined): file is string {
+/** Whether `-F FILE` names one: `none` is ssh's word for no file. */
+export function hasUserConfig(file: string | undefined): file is string {
   return file !== undefined && file !== "none";
 }
 

@@ -1,31 +1,30 @@
 import { JobError, STATUS, UsageError } from "../config/errors.ts";
-import type { KeyPair } from "../udi/keys.ts";
 import { block, proxyWord } from "../udi/ssh-config.ts";
 import { carriedName, checkMeant } from "./carrier.ts";
 import type { ManagedJob } from "./carriers/client.ts";
 import { askManager } from "./carriers/managed.ts";
 import { Switchboard } from "./carriers/switchboard.ts";
 import { Interrupted } from "./child.ts";
-import { assembleConfig } from "./entry-config.ts";
+import { assembleConfig, hasUserConfig } from "./entry-config.ts";
 import { checkLogin, type Entry, type EntryRequest } from "./entry-request.ts";
 import { goneSince } from "./gone.ts";
-import { withPrivateDirectory } from "./private-directory.ts";
+import { ManagedStart } from "./managed-start.ts";
 import { carriedDirectives, newKey, privateFile } from "./session-key.ts";
 
 /**
  * By the job's workload manager, which carries the bytes: this process holds the carrier, and the client program connects to
  * a socket of its. Host key and authorisation are settled over the carrier before ssh says its first byte.
  *
- * @param pair the session's key, where it was made while the manager was asked
+ * @param begun what was begun while the manager was asked; it is the caller's to close
  * @throws JobError, UsageError with the exit statuses of docs/internals.md, section 10
  */
 export async function entryManaged<T>(
   request: EntryRequest,
   managed: ManagedJob,
   work: (entry: Entry) => Promise<T>,
-  pair?: KeyPair,
+  begun?: ManagedStart,
 ): Promise<T> {
-  const { seeker, runDirectory, placeholders = [], userConfig } = request;
+  const { seeker, placeholders = [], userConfig } = request;
   if (request.foreign !== undefined) {
     throw new UsageError("root enters other users' jobs on their own host only", {
       hint: `log in to ${managed.host} as the job's user`,
@@ -33,10 +32,12 @@ export async function entryManaged<T>(
     });
   }
   const carriers = seeker.carriers();
-  const enter = async (directory: string) => {
-    const key = newKey(directory, pair);
-    const board = await Switchboard.open(managed, carriers, directory, key.publicKey);
+  const enter = async (start: ManagedStart) => {
+    const { directory, pair } = start;
+    const opening = { directory, publicKey: pair.publicKey, begun: start.carrierTo(managed) };
+    const board = await Switchboard.open(managed, carriers, opening);
     try {
+      const key = newKey(directory, pair);
       const reply = checkMeant(board.reply, managed.reading, managed.title, managed.means);
       checkLogin(request, reply.user);
       const name = carriedName(reply.principal, managed.way);
@@ -61,6 +62,7 @@ export async function entryManaged<T>(
         host: name,
         user: reply.user,
         udiImage: carriers.udiImage,
+        ours: !hasUserConfig(userConfig),
         spawning: {},
         explain: async (interrupted) => {
           if (interrupted !== undefined) throw new Interrupted(interrupted);
@@ -76,7 +78,13 @@ export async function entryManaged<T>(
       await board.close();
     }
   };
-  return await withPrivateDirectory(seeker.places, runDirectory, enter, { guarded: true });
+  if (begun !== undefined) return await enter(begun);
+  const start = ManagedStart.open(request);
+  try {
+    return await enter(start);
+  } finally {
+    await start.close();
+  }
 }
 
 function wasCut({ title, reading }: ManagedJob): JobError {

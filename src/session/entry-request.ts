@@ -26,6 +26,8 @@ export interface EntryRequest {
   readonly placeholders?: readonly Placeholder[];
   /** The setting runDirectory. */
   readonly runDirectory: string | undefined;
+  /** Until the job runs it is tried again: a carrier is begun only where the manager has said that it does. */
+  readonly retried?: boolean;
   /** Where root enters another user's job. */
   readonly foreign?: Foreign;
 }
@@ -40,6 +42,8 @@ export interface Entry {
   readonly user: string;
   /** The tree whose programs stand in for those that this host does not have; undefined: there is none. */
   readonly udiImage: string | undefined;
+  /** Whether all that the file says is ours, and so is the program that connects: no ssh of the host's own is needed for it. */
+  readonly ours: boolean;
   /** For the client program's process, besides its standard streams. */
   readonly spawning: Pick<SpawnOptions, "env">;
   /**

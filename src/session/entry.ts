@@ -3,15 +3,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { monotonicMs } from "../config/clock.ts";
 import { JobError, reasonOf, STATUS, UsageError } from "../config/errors.ts";
 import { connectorOf, sshSocketOf } from "../job/kit.ts";
-import type { KeyPair } from "../udi/keys.ts";
 import { renderKitConfig } from "../udi/ssh-config.ts";
 import { type Carrier, checkCarrier } from "./carrier-name.ts";
-import type { ManagedJob } from "./carriers/client.ts";
+import type { Guess, ManagedJob } from "./carriers/client.ts";
 import { Interrupted } from "./child.ts";
-import { assembleConfig, type ConfigParts, needsFile, tcpDirectives } from "./entry-config.ts";
+import { assembleConfig, type ConfigParts, hasUserConfig, needsFile, tcpDirectives } from "./entry-config.ts";
 import { checkLogin, type Entry, type EntryRequest } from "./entry-request.ts";
 import { FOREIGN_SPAWN, withForeignKit } from "./foreign-kit.ts";
 import { goneSince } from "./gone.ts";
+import type { ManagedStart } from "./managed-start.ts";
 import { withPrivateDirectory } from "./private-directory.ts";
 import { type Found, resolveJob } from "./resolve.ts";
 import { sshProgram } from "./ssh-client.ts";
@@ -49,19 +49,34 @@ export async function withEntry<T>(request: EntryRequest, work: Work<T>): Promis
     const { askManager } = await import("./carriers/managed.ts");
     return await byManager(request, await askManager(request.way, readingsOf(target), target, request.queue), work);
   }
-  let pair: Promise<KeyPair> | undefined;
-  const found = await resolveJob(request.seeker, target, async (readings) => {
-    if (request.way !== undefined) return undefined;
-    const { askManagers } = await import("./carriers/managed.ts");
-    return await askManagers(readings, target, () => {
-      pair = prepareManaged();
-      // The managers may say that there is nothing to enter.
-      pair.catch(() => undefined);
+  let start: ManagedStart | undefined;
+  try {
+    const found = await resolveJob(request.seeker, target, async (readings) => {
+      if (request.way !== undefined) return undefined;
+      const { questionFor } = await import("./carriers/managed.ts");
+      const question = questionFor(readings, target);
+      if (question === undefined) return undefined;
+      if (request.foreign !== undefined) return await question.ask();
+      start = await startManaged(request, request.retried === true ? undefined : question.guess);
+      const asked = question.ask();
+      start?.prepare();
+      return await asked;
     });
-  });
+    return await enterFound(request, found, work, start);
+  } finally {
+    await start?.close();
+  }
+}
+
+async function enterFound<T>(
+  request: EntryRequest,
+  found: Found | ManagedJob,
+  work: Work<T>,
+  start: ManagedStart | undefined,
+): Promise<T> {
   switch (found.where) {
     case "managed":
-      return await byManager(request, found, work, await pair);
+      return await byManager(request, found, work, start);
     case "here":
       return await entryHere(request, found, work);
     case "elsewhere":
@@ -91,15 +106,24 @@ async function entryElsewhere<T>(
 }
 
 /** What carries by a manager is loaded only here: a job of this host needs none of it. */
-async function byManager<T>(request: EntryRequest, managed: ManagedJob, work: Work<T>, pair?: KeyPair): Promise<T> {
+async function byManager<T>(
+  request: EntryRequest,
+  managed: ManagedJob,
+  work: Work<T>,
+  start?: ManagedStart,
+): Promise<T> {
   const { entryManaged } = await import("./entry-managed.ts");
-  return await entryManaged(request, managed, work, pair);
+  return await entryManaged(request, managed, work, start);
 }
 
-/** What takes time and needs no answer. */
-async function prepareManaged(): Promise<KeyPair> {
-  const [{ sessionKeyPair }] = await Promise.all([import("./session-key.ts"), import("./entry-managed.ts")]);
-  return sessionKeyPair();
+/** What a manager's answer is not needed for. Where it fails, whoever enters the job without it is told why. */
+async function startManaged(request: EntryRequest, guess: Guess | undefined): Promise<ManagedStart | undefined> {
+  const { ManagedStart } = await import("./managed-start.ts");
+  try {
+    return ManagedStart.open(request, guess);
+  } catch {
+    return undefined;
+  }
 }
 
 function notHere({ host, reading }: Extract<Found, { where: "elsewhere" }>, way: Way): JobError {
@@ -131,16 +155,17 @@ async function entryHere<T>(request: EntryRequest, found: FoundHere, work: Work<
   const explain = async (interrupted: NodeJS.Signals | undefined) => {
     if (interrupted === undefined) await explainFailure(request, found);
   };
+  const ours = !hasUserConfig(userConfig);
   if (foreign !== undefined) {
     // What the job's record says of programs is its user's word: root executes its own.
-    const entry = { host: node.principal, user, udiImage: foreign.udiImage, spawning: FOREIGN_SPAWN, explain };
+    const entry = { host: node.principal, user, udiImage: foreign.udiImage, ours, spawning: FOREIGN_SPAWN, explain };
     return await withForeignKit(foreign, found, placeholders, async (base, directory) => {
       return await work({ ...entry, configFile: assembleConfig({ ...parts, base }, directory) });
     });
   }
   const extra = placeholders.length === 0 ? {} : { extra: placeholderBlock(request, found) };
   const all: ConfigParts = { ...parts, ...extra, base: join(job.directory, "kit/ssh_config") };
-  const entry = { host: node.principal, user, udiImage: job.record.udiImage, spawning: {}, explain };
+  const entry = { host: node.principal, user, udiImage: job.record.udiImage, ours, spawning: {}, explain };
   if (!needsFile(all)) return await work({ ...entry, configFile: all.base });
   return await withPrivateDirectory(request.seeker.places, request.runDirectory, async (directory) => {
     return await work({ ...entry, configFile: assembleConfig(all, directory) });
@@ -233,6 +258,7 @@ async function entryThrough<T>(request: EntryRequest, carrier: Carrier, reading:
       host: name,
       user: reply.user,
       udiImage: undefined,
+      ours: false,
       spawning: {},
       explain: async (interrupted) => {
         if (interrupted !== undefined) throw new Interrupted(interrupted);

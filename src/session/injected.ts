@@ -14,7 +14,7 @@ import { generateAuthority, generateKeyPair } from "../udi/keys.ts";
 import { renderPlainKnownHosts } from "../udi/known-hosts.ts";
 import { checkHost } from "../udi/names.ts";
 import { block, clientDirectives, type Placeholder, proxyWord } from "../udi/ssh-config.ts";
-import { assembleConfig } from "./entry-config.ts";
+import { assembleConfig, hasUserConfig } from "./entry-config.ts";
 import type { Entry } from "./entry-request.ts";
 import { withPrivateDirectory } from "./private-directory.ts";
 import { NoFirstLine, readFirstLine, serveStream } from "./stream-way.ts";
@@ -73,6 +73,7 @@ export async function withInjectedEntry<T>(request: InjectedRequest, work: (entr
           host,
           user: ACCOUNT,
           udiImage,
+          ours: !hasUserConfig(userConfig),
           spawning: {},
           explain: async (interrupted) => {
             const said = complaintOf(stream);

@@ -11,45 +11,92 @@ const PREFIX = ".session-";
 /** As in a job's directory: by it `gangway gc` sees whose maker is dead. */
 const OWNER_FILE = "launcher";
 
+/** How a session's directory is made. */
+export interface PrivacyOptions {
+  /** Also against SIGKILL: a process that outlives this one removes the directory then. For where a key lies in it. */
+  readonly guarded?: boolean;
+  /**
+   * Starts, before there is a directory, what removes it where this process is killed: instead of that other process, until
+   * {@link PrivateDirectory.guard}. False: it did not.
+   *
+   * @param path absolute
+   */
+  readonly guard?: (path: string) => boolean;
+}
+
 /**
- * Runs work with a directory in memory that nobody but the user can enter, in the same bases as the jobs' directories
- * (docs/internals.md, section 3), for the key and the configuration of one session. It is removed whatever happens; what
+ * A directory in memory that nobody but the user can enter, in the same bases as the jobs' directories
+ * (docs/internals.md, section 3), for the key and the configuration of one session. Who opens it closes it; what
  * a killed process could not remove, the next call does, and `gangway gc`.
- *
- * @param places whose; this process must be that user's. A directory of the user's own below $TMPDIR is tried first: it does only
- *   where that is in memory
- * @param guarded also against SIGKILL: a process that outlives this one removes the directory then. For where a key lies in it
  */
+export class PrivateDirectory {
+  /** Absolute. */
+  readonly path: string;
+  #guard: ChildProcess | undefined;
+
+  private constructor(path: string, guard: ChildProcess | undefined) {
+    this.path = path;
+    this.#guard = guard;
+  }
+
+  /**
+   * @param places whose; this process must be that user's. A directory of the user's own below $TMPDIR is tried first: it does only
+   *   where that is in memory
+   * @throws GangwayError where it cannot be made
+   */
+  static open(
+    places: Places,
+    configured: string | undefined,
+    { guarded = false, guard: startOther = () => false }: PrivacyOptions = {},
+  ): PrivateDirectory {
+    const candidates = [...temporaryBases(places), ...runBaseCandidates(places, configured)];
+    const base = openRunBase({ ...places, configured, candidates, job: `${PREFIX}${process.pid}`, nodes: 1 }).path;
+    removeAbandoned(base, places.user.uid);
+    const me = thisProcess();
+    const path = join(base, `${PREFIX}${me.pid}-${me.start.split("@")[0]}`);
+    // Before there is anything for it to remove: there is no moment without it.
+    const guard = !startOther(path) && guarded ? startGuard(path) : undefined;
+    try {
+      mkdirSync(path, { mode: 0o700 });
+      writeFileSync(join(path, OWNER_FILE), `${formatIdentity(me)}\n`, { flag: "wx", mode: 0o600 });
+    } catch (error) {
+      guard?.stdin?.end("k");
+      throw new GangwayError(`${path} cannot be made`, { hint: "is there room in that file system?", cause: error });
+    }
+    const directory = new PrivateDirectory(path, guard);
+    // Also where something calls process.exit.
+    process.once("exit", directory.#remove);
+    return directory;
+  }
+
+  /** Starts the process that removes it where this one is killed, unless there is one. */
+  guard(): void {
+    this.#guard ??= startGuard(this.path);
+  }
+
+  /** What ran in it may be taking its own files away at this moment. */
+  readonly #remove = (): void => rmSync(this.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
+
+  /** Removes it with all that is in it. */
+  async close(): Promise<void> {
+    process.off("exit", this.#remove);
+    this.#remove();
+    if (this.#guard !== undefined) await dismiss(this.#guard);
+  }
+}
+
+/** Runs work with a {@link PrivateDirectory}, which is removed whatever happens. */
 export async function withPrivateDirectory<T>(
   places: Places,
   configured: string | undefined,
   work: (path: string) => Promise<T>,
-  { guarded = false }: { readonly guarded?: boolean } = {},
+  options: PrivacyOptions = {},
 ): Promise<T> {
-  const candidates = [...temporaryBases(places), ...runBaseCandidates(places, configured)];
-  const base = openRunBase({ ...places, configured, candidates, job: `${PREFIX}${process.pid}`, nodes: 1 }).path;
-  removeAbandoned(base, places.user.uid);
-  const me = thisProcess();
-  const path = join(base, `${PREFIX}${me.pid}-${me.start.split("@")[0]}`);
-  // Before there is anything for it to remove: there is no moment without it.
-  const guard = guarded ? startGuard(path) : undefined;
+  const directory = PrivateDirectory.open(places, configured, options);
   try {
-    mkdirSync(path, { mode: 0o700 });
-    writeFileSync(join(path, OWNER_FILE), `${formatIdentity(me)}\n`, { flag: "wx", mode: 0o600 });
-  } catch (error) {
-    guard?.stdin?.end("k");
-    throw new GangwayError(`${path} cannot be made`, { hint: "is there room in that file system?", cause: error });
-  }
-  // What ran in it may be taking its own files away at this moment.
-  const remove = () => rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
-  // Also where something calls process.exit.
-  process.once("exit", remove);
-  try {
-    return await work(path);
+    return await work(directory.path);
   } finally {
-    process.off("exit", remove);
-    remove();
-    if (guard !== undefined) await dismiss(guard);
+    await directory.close();
   }
 }
 

@@ -92,8 +92,12 @@ async function byManager({ seeker, runDirectory }: ProxyRequest, managed: Manage
     seeker.places,
     runDirectory,
     async (directory) => {
-      const stream = await openCarrier(managed, seeker.carriers(), directory);
-      return (await stream.connect({ from: 0, to: 1 })) ? 1 : 0;
+      const stream = await openCarrier(managed, seeker.carriers(), { directory });
+      try {
+        return (await stream.connect({ from: 0, to: 1 })) ? 1 : 0;
+      } finally {
+        stream.close();
+      }
     },
     { guarded: true },
   );

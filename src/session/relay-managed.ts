@@ -37,7 +37,7 @@ export async function relayManagedKit(request: ManagedRelayRequest): Promise<Kit
     seeker.places,
     runDirectory,
     async (directory) => {
-      const stream = await openCarrier(managed, seeker.carriers(), directory, publicKey);
+      const stream = await openCarrier(managed, seeker.carriers(), { directory, publicKey });
       try {
         const reply = checkMeant(parseKitReply(stream.kit), managed.reading, managed.title, managed.means);
         return { ...reply, carried: managed.way };

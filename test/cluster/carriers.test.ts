@@ -118,7 +118,7 @@ describe("a session by srun", () => {
         return (await runOn("ctl", ["bash", "-c", script])).stdout.startsWith("SSH-2.0-");
       });
     } finally {
-      asRoot("ctl", ["pkill", "-TERM", "-u", USER.name, "-f", "^/usr/bin/ssh -L 18099"]);
+      asRoot("ctl", ["pkill", "-TERM", "-u", USER.name, "-f", "^\\S*/ssh -L 18099"]);
       await new Promise((resolve) => child.once("close", resolve));
     }
     await nothingLeft();

@@ -13,7 +13,7 @@ export const FAR_END = "^\\S*(node .*gangway |connector --)carried";
 /** Who of a session's processes is killed, and where. */
 export const VICTIMS = {
   "gangway here": ["submit", "^\\S*node .*gangway ssh"],
-  "its ssh": ["submit", "^/usr/bin/ssh .*via[.]condor"],
+  "its ssh": ["submit", "^\\S*/ssh .*via[.]condor"],
   "the pump": ["submit", "^\\S*/connector --near"],
   "the guard": ["submit", "^/bin/sh -c dir="],
   "the tool": ["submit", "condor_ssh_to_job .*-ssh"],

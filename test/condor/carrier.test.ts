@@ -96,7 +96,7 @@ describe("a session by condor_ssh_to_job", () => {
 
   const victims = {
     "gangway here": "^\\S*node .*gangway ssh --connect",
-    "its ssh": "^/usr/bin/ssh .*via[.]condor",
+    "its ssh": "^\\S*/ssh .*via[.]condor",
     "the tool's own ssh": "^ssh -F none",
     "the far end": FAR_END,
   } as const;

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { BEAT, FrameReader, Pump, RESTING } from "../../src/session/carriers/frames.ts";
-import { parseSqueue } from "../../src/session/carriers/slurm.ts";
+import { parseSqueue, slurmClient } from "../../src/session/carriers/slurm.ts";
 import { NoLineError, parseReply, parseRequest, readMarkedLine, renderLine } from "../../src/session/carriers/words.ts";
 
 const SILENCE_MS = 400;
@@ -226,4 +226,15 @@ test("squeue's lines: hosts unfolded, reasons with anything in them, other lines
       reason: "Nodes required | for job",
     },
   ]);
+});
+
+test.each([
+  [{ job: "1234" }, true],
+  // Which of its jobs, or which host, is meant is Slurm's to say.
+  [{ job: "1234_7" }, false],
+  [{ job: "1234+1" }, false],
+  [{ job: "1234-r1" }, false],
+  [{ job: "1234", node: "n2" }, false],
+])("whether a carrier is begun for %j before Slurm has answered: %s", (reading, begun) => {
+  expect(slurmClient.guess(reading) !== undefined).toBe(begun);
 });

@@ -30,6 +30,7 @@ describe("how a client program is called", () => {
       host: "n.j.job",
       user: "ada",
       udiImage: undefined,
+      ours: false,
       spawning: {},
       explain: async () => undefined,
     });

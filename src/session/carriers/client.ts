@@ -25,6 +25,14 @@ export interface ManagedJob {
   readonly means?: (job: string) => boolean;
   /** What carries bytes to a process there. */
   carrier(argv: readonly string[]): CarrierCommand;
+  /** Whether a carrier that was begun by the manager's {@link Guess} leads there, too. */
+  readonly guessed: boolean;
+}
+
+/** Where a name leads, most likely, before the manager has been asked: a carrier can be begun meanwhile, which says nothing yet. */
+export interface Guess extends Pick<ManagedJob, "padding" | "carrier"> {
+  /** The job's id. */
+  readonly job: string;
 }
 
 /** A workload manager's own clients, where they are installed. */
@@ -43,6 +51,8 @@ export interface ManagerClient {
    * @throws JobError with the status of what is the matter (docs/internals.md, section 10); SilentManagerError
    */
   find(reading: Reading, place?: CondorPlace): Promise<ManagedJob | undefined>;
+  /** @returns undefined where only the manager's answer can tell */
+  guess(reading: Reading): Guess | undefined;
 }
 
 /** The manager could not be asked. */

@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 
 /** A manager's own client, which carries bytes to a process on the job's host. */
@@ -12,24 +14,19 @@ export interface CarrierCommand {
   readonly notYet?: RegExp;
 }
 
-/** Private directories, in memory. */
-export interface CarrierPlace {
-  /** This carrier's, in which it is started. */
-  readonly own: string;
-  /** The session's, in which that is. */
-  readonly session: string;
-}
-
 /**
  * A shell that outlives this process, however that ends: then it gives the carrier a second to end by itself, since its
  * standard input has ended, sends SIGTERM to all that belongs to it, and after two more SIGKILL, and removes the carrier's
  * directory, or, where this process was killed, the session's. Descriptor 3 is the pipe by which it knows: a letter before the
- * end of file says that this process lives. What a terminal sends to the foreground does not reach either, since they are a session
+ * end of file says that this process lives; another one, before that, that the directories are there. What a terminal sends to the foreground does not reach either, since they are a session
  * of their own; a carrier gets the default actions of signals, which this shell traps.
  */
 const GUARD = `dir=$1 all=$2; shift 2
 trap : HUP INT TERM
 exec 4<&0 </dev/null
+read -r word <&3
+case $word in g) ;; k) exit ;; *) rm -rf -- "$all"; exit ;; esac
+cd -- "$dir" || exit
 "$@" <&4 4<&- 3<&- &
 carrier=$!
 exec >/dev/null 2>&1 4<&-
@@ -41,6 +38,8 @@ wait $carrier
 rm -rf -- "$dir"
 kill -KILL 0`;
 
+let count = 0;
+
 /** Bytes of what a carrier says on its standard error that are kept: for a message, where it fails. */
 const KEPT_STDERR = 16 * 1024;
 
@@ -48,6 +47,8 @@ const KEPT_STDERR = 16 * 1024;
 export class GuardedCarrier {
   readonly #child: ChildProcess;
   readonly #pipe: Writable;
+  /** Absolute path of its directory. */
+  readonly #own: string;
   readonly incoming: Readable;
   readonly outgoing: Writable;
   /** Resolves when it and its guard are gone. */
@@ -55,10 +56,17 @@ export class GuardedCarrier {
   #said: Buffer = Buffer.alloc(0);
   #closed = false;
 
-  /** @param session the session's private directory, which is removed if this process does not live to do it */
-  constructor({ argv, env }: CarrierCommand, { own, session }: CarrierPlace) {
-    const child = spawn("/bin/sh", ["-c", GUARD, "sh", own, session, ...argv], {
-      cwd: own,
+  /**
+   * Starts the guard alone.
+   *
+   * @param session absolute path of the session's private directory, in memory, which is removed if this process does not live to
+   *   do it; it need not be there yet
+   */
+  constructor({ argv, env }: CarrierCommand, session: string) {
+    count += 1;
+    this.#own = join(session, `carrier-${count}`);
+    const child = spawn("/bin/sh", ["-c", GUARD, "sh", this.#own, session, ...argv], {
+      cwd: "/",
       env,
       detached: true,
       stdio: ["pipe", "pipe", "pipe", "pipe"],
@@ -81,6 +89,16 @@ export class GuardedCarrier {
     });
   }
 
+  /**
+   * Starts the carrier, in a directory of its own in the session's.
+   *
+   * @throws Error where that cannot be made; it is to be closed then, too
+   */
+  start(): void {
+    mkdirSync(this.#own, { mode: 0o700 });
+    this.#pipe.write("g\n");
+  }
+
   /** Somebody has killed the guard: what it would have ended goes now. */
   #unguarded(): void {
     const { pid } = this.#child;
@@ -99,12 +117,17 @@ export class GuardedCarrier {
     return this.#said.toString("utf8");
   }
 
+  /** Ends its standard input, of which most carriers end; its guard stays. */
+  end(): void {
+    this.outgoing.end();
+    this.incoming.on("error", () => undefined).resume();
+  }
+
   /** Ends it: its standard input first, then as {@link GUARD} says. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.outgoing.end();
-    this.incoming.on("error", () => undefined).resume();
+    this.end();
     this.#pipe.end("k\n");
     this.#child.unref();
   }

@@ -4,7 +4,7 @@ import { tellHeld } from "../carrier.ts";
 import type { CondorPlace } from "../htcondor-queue.ts";
 import type { Reading } from "../target.ts";
 import type { ManagerWay } from "../ways.ts";
-import type { ManagedJob, ManagerClient } from "./client.ts";
+import type { Guess, ManagedJob, ManagerClient } from "./client.ts";
 import { htcondorClient } from "./htcondor.ts";
 import { slurmClient } from "./slurm.ts";
 import type { CarrierSettings } from "./switchboard.ts";
@@ -16,26 +16,42 @@ function clientOf(way: ManagerWay): ManagerClient | undefined {
   return CLIENTS.find((client) => client.way === way);
 }
 
+/** What the workload managers whose clients are installed can be asked. */
+export interface Question {
+  /** Of the only one that could have the job, where nothing else can be meant. */
+  readonly guess: Guess | undefined;
+  /**
+   * @returns undefined where none knows such a job
+   * @throws JobError with the status of what is the matter, where a manager knows it and it cannot be entered; exit status 65
+   *   where several jobs fit
+   */
+  ask(): Promise<ManagedJob | undefined>;
+}
+
+/**
+ * @param readings what the name may mean
+ * @param text as it was typed, for messages
+ * @returns undefined where none is installed that could have such a job
+ */
+export function questionFor(readings: readonly Reading[], text: string): Question | undefined {
+  const able = CLIENTS.filter((client) => readings.some(client.takes) && client.installed());
+  if (able.length === 0) return undefined;
+  return { guess: guessOf(able, readings), ask: () => ask(able, readings, text) };
+}
+
+function guessOf([client, another]: readonly ManagerClient[], readings: readonly Reading[]): Guess | undefined {
+  const [reading, further] = client === undefined ? [] : readings.filter(client.takes);
+  return another !== undefined || further !== undefined || reading === undefined ? undefined : client?.guess(reading);
+}
+
 /**
  * Asks the workload managers whose clients are installed for a job.
  *
- * @param readings what the name may mean
- * @param text as it was typed, for messages
- * @param meanwhile is done while they think, where there is one to be asked
  * @returns undefined where none knows such a job, or none is installed
- * @throws JobError with the status of what is the matter, where a manager knows it and it cannot be entered; exit status 65
- *   where several jobs fit
+ * @throws as {@link Question.ask}
  */
-export async function askManagers(
-  readings: readonly Reading[],
-  text: string,
-  meanwhile: () => void = () => undefined,
-): Promise<ManagedJob | undefined> {
-  const able = CLIENTS.filter((client) => readings.some(client.takes) && client.installed());
-  if (able.length === 0) return undefined;
-  const asked = ask(able, readings, text);
-  meanwhile();
-  return await asked;
+export async function askManagers(readings: readonly Reading[], text: string): Promise<ManagedJob | undefined> {
+  return await questionFor(readings, text)?.ask();
 }
 
 /**

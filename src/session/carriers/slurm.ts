@@ -18,6 +18,8 @@ import type { CarrierCommand } from "./guard.ts";
 const TITLE = "Slurm";
 /** 1234, 1234_7 (of an array), 1234+1 (of a heterogeneous job); then what gangway puts behind: -r1 (begun anew), -2 (its second launch). */
 const ID = /^(\d{1,10}(?:[_+]\d{1,10})?)(?:-r\d{1,10})?(?:-\d{1,9})?$/;
+/** It may be an array's, too: that Slurm's answer tells. */
+const PLAIN_ID = /^\d{1,10}$/;
 /** Numbers and names without `|` first; the reason is free text. */
 const FORMAT = "%A|%i|%U|%u|%T|%N|%r";
 
@@ -54,6 +56,10 @@ export const slurmClient: ManagerClient = {
     }
     const job = chooseJob(parseSqueue(output), id, reading);
     return job === undefined ? undefined : managed(checkState(job, reading), reading);
+  },
+  guess({ job, node }) {
+    if (node !== undefined || !PLAIN_ID.test(job)) return undefined;
+    return { job, padding: PADDING, carrier: (argv) => srunCarrier(job, HEAD, argv) };
   },
 };
 
@@ -137,7 +143,8 @@ function managed(job: SlurmJob, reading: Reading): ManagedJob {
     padding: PADDING,
     // One that has begun anew has another name, and an array's task is known by two numbers.
     means: (launch) => [reading.job, job.id, job.number].some((id) => isNamedAfter(launch, id)),
-    carrier: (argv) => srunCarrier(job.number, host, argv),
+    carrier: (argv) => srunCarrier(job.number, `--nodelist=${host}`, argv),
+    guessed: reading.node === undefined && job.number === reading.job,
   };
 }
 
@@ -148,9 +155,16 @@ function hostOf({ hosts }: SlurmJob, { node }: Reading): string | undefined {
   return named ?? (/^\d{1,7}$/.test(node) ? hosts[Number(node)] : undefined);
 }
 
-/** Not `--unbuffered`: that is a terminal between the processes, at half the rate. The step takes nothing from the job's own. */
-function srunCarrier(number: string, host: string, argv: readonly string[]): CarrierCommand {
-  const where = [`--jobid=${number}`, `--nodelist=${host}`, "--nodes=1", "--ntasks=1"];
+/** A job's first host, as `squeue` has it, too. */
+const HEAD = "--relative=0";
+
+/**
+ * Not `--unbuffered`: that is a terminal between the processes, at half the rate. The step takes nothing from the job's own.
+ *
+ * @param node srun's option that says which of the job's hosts
+ */
+function srunCarrier(number: string, node: string, argv: readonly string[]): CarrierCommand {
+  const where = [`--jobid=${number}`, node, "--nodes=1", "--ntasks=1"];
   const beside = [
     "--overlap",
     "--mpi=none",

@@ -1,9 +1,7 @@
-import { mkdtempSync } from "node:fs";
-import { join } from "node:path";
 import { JobError, STATUS } from "../../config/errors.ts";
 import { printable } from "../../config/printable.ts";
 import { BEAT, RESTING } from "./frames.ts";
-import { type CarrierCommand, GuardedCarrier } from "./guard.ts";
+import type { CarrierCommand, GuardedCarrier } from "./guard.ts";
 import { copyNear, type LocalEnd } from "./near.ts";
 import { type CarriedRequest, NoLineError, parseReply, readMarkedLine, renderLine } from "./words.ts";
 
@@ -33,19 +31,18 @@ export class CarrierStream {
   }
 
   /**
-   * Starts a carrier and asks for the job.
+   * Asks for the job over a carrier, which is this stream's from now on.
    *
-   * @param directory of the session, private; the carrier's own is made in it
+   * @param command by which that was started
    * @param connector the installation's, by its absolute path
    * @throws JobError as the job's host has it; or, with what the carrier said itself, when there is no answer (exit status 76)
    */
   static async open(
+    carrier: GuardedCarrier,
     command: CarrierCommand,
     request: CarriedRequest,
-    directory: string,
     connector: string,
   ): Promise<CarrierStream> {
-    const carrier = new GuardedCarrier(command, { own: mkdtempSync(join(directory, "carrier-")), session: directory });
     try {
       // For the launcher, where one has it signed without gangway.
       carrier.outgoing.write(renderLine(request.publicKey === undefined ? request : { op: "sign", ...request }));
@@ -63,7 +60,8 @@ export class CarrierStream {
   /**
    * Copies between a client program and the node's sshd.
    *
-   * @returns whether the way was cut off before either of them ended the connection; the carrier is being ended then
+   * @returns whether the way was cut off before either of them ended the connection; the carrier has nothing more to read then, and
+   *   is still to be closed
    */
   async connect(local: LocalEnd): Promise<boolean> {
     clearInterval(this.#beats);
@@ -73,7 +71,7 @@ export class CarrierStream {
     try {
       return await copyNear(local, { incoming, outgoing, connector: this.#connector, silenceMs, padding });
     } finally {
-      this.close();
+      this.#carrier.end();
     }
   }
 

@@ -2,7 +2,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { JobError, STATUS } from "../../config/errors.ts";
 import { type KitReply, parseKitReply } from "../kit-reply.ts";
-import type { ManagedJob } from "./client.ts";
+import type { Guess, ManagedJob } from "./client.ts";
+import { type CarrierCommand, GuardedCarrier } from "./guard.ts";
 import { carriedWords, headWords } from "./managed.ts";
 import { CarrierStream } from "./stream.ts";
 
@@ -23,17 +24,35 @@ export interface CarrierSettings {
 }
 
 /**
+ * Begins a way to where a job most likely is, before its manager is asked: nothing is said on it before that has answered.
+ *
+ * @param directory of the session, private and in memory; it need not be there before the carrier is started
+ * @returns the carrier, which is still to be started
+ * @throws JobError
+ */
+export function beginCarrier(guess: Guess, settings: CarrierSettings, directory: string): GuardedCarrier {
+  return new GuardedCarrier(guess.carrier(headWords(settings, guess.job, guess.padding)), directory);
+}
+
+/** What is carried, and where from. */
+export interface Opening {
+  /** Of the session, private and in memory. */
+  readonly directory: string;
+  /** To be signed on the way; undefined: none. */
+  readonly publicKey?: string;
+  /** By {@link beginCarrier}, which has been started, where the manager's answer is as guessed. It is the new stream's, also where that fails. */
+  readonly begun?: GuardedCarrier | undefined;
+}
+
+/**
  * Opens a way to a job by its workload manager.
  *
- * @param publicKey to be signed on the way; undefined: none
- * @param directory of the session, private and in memory
  * @throws JobError
  */
 export async function openCarrier(
   managed: ManagedJob,
   settings: CarrierSettings,
-  directory: string,
-  publicKey?: string,
+  { directory, publicKey, begun }: Opening,
 ): Promise<CarrierStream> {
   const { job, node } = managed.reading;
   const { silenceMs } = settings;
@@ -47,7 +66,19 @@ export async function openCarrier(
     silenceMs,
     padding,
   };
-  return await CarrierStream.open(command, request, directory, settings.connector);
+  const carrier = begun ?? startCarrier(command, directory);
+  return await CarrierStream.open(carrier, command, request, settings.connector);
+}
+
+function startCarrier(command: CarrierCommand, directory: string): GuardedCarrier {
+  const carrier = new GuardedCarrier(command, directory);
+  try {
+    carrier.start();
+    return carrier;
+  } catch (error) {
+    carrier.close();
+    throw error;
+  }
 }
 
 /** Where ssh connects to, in the session's private directory. */
@@ -69,13 +100,14 @@ export class Switchboard {
   readonly socket: string;
   readonly reply: KitReply;
 
-  private constructor(first: CarrierStream, open: () => Promise<CarrierStream>, directory: string) {
+  /** @throws JobError for a reply that is none */
+  private constructor(first: CarrierStream, open: () => Promise<CarrierStream>, server: Server, socket: string) {
     this.reply = parseKitReply(first.kit);
     this.#first = first;
     this.#streams.add(first);
     this.#open = open;
-    this.socket = join(directory, SOCKET);
-    this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (local) => {
+    this.socket = socket;
+    this.#server = server.on("connection", (local: Socket) => {
       const left = new Promise<void>((resolve) => local.once("close", () => resolve()).once("end", () => resolve()));
       this.#locals.add(left);
       local.on("error", () => undefined);
@@ -84,35 +116,30 @@ export class Switchboard {
         local.destroy();
       });
     });
+    process.on("SIGTSTP", this.#rest);
+    process.on("SIGCONT", this.#goOn);
   }
 
   /** @throws JobError */
   static async open(
     managed: ManagedJob,
     settings: CarrierSettings,
-    directory: string,
-    publicKey: string,
+    opening: Opening & { readonly publicKey: string },
   ): Promise<Switchboard> {
-    const first = await openCarrier(managed, settings, directory, publicKey);
+    const { directory } = opening;
+    const socket = join(directory, SOCKET);
+    // The carrier takes its time, and nobody connects before it is there.
+    const [stream, server] = await Promise.allSettled([openCarrier(managed, settings, opening), listen(socket)]);
     try {
-      const board = new Switchboard(first, () => openCarrier(managed, settings, directory), directory);
-      await board.#listen();
-      return board;
+      if (stream.status === "rejected") throw stream.reason;
+      if (server.status === "rejected") throw server.reason;
+      const further = () => openCarrier(managed, settings, { directory });
+      return new Switchboard(stream.value, further, server.value, socket);
     } catch (error) {
-      first.close();
+      if (stream.status === "fulfilled") stream.value.close();
+      if (server.status === "fulfilled") server.value.close();
       throw error;
     }
-  }
-
-  async #listen(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", (error) =>
-        reject(new JobError(`${this.socket} cannot be made: ${error.message}`, { exitCode: STATUS.unreachable })),
-      );
-      this.#server.listen(this.socket, resolve);
-    });
-    process.on("SIGTSTP", this.#rest);
-    process.on("SIGCONT", this.#goOn);
   }
 
   async #carry(local: Socket): Promise<void> {
@@ -122,6 +149,9 @@ export class Switchboard {
     this.#streams.add(stream);
     if (await stream.connect(local)) this.cut = true;
     local.destroy();
+    // The first one's guard is the session's until that ends.
+    if (stream === first) return;
+    stream.close();
     this.#streams.delete(stream);
   }
 
@@ -146,4 +176,15 @@ export class Switchboard {
     process.off("SIGCONT", this.#goOn);
     for (const stream of this.#streams) stream.close();
   }
+}
+
+async function listen(path: string): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) =>
+      reject(new JobError(`${path} cannot be made: ${error.message}`, { exitCode: STATUS.unreachable })),
+    );
+    server.listen(path, resolve);
+  });
+  return server;
 }
