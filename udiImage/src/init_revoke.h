@@ -47,15 +47,19 @@ static long long doomed_kill_late(long long now)
 }
 
 /*
- * What a terminal does to its foreground when its line is cut, for commands that have none: each is the leader of
+ * Ends what a connection consists of. Its sshd is told first: it would else still say to its client how the command ended. Then
+ * comes what a terminal does to its foreground when its line is cut, for commands that have none: each is the leader of
  * a session of its own, below the connection's sshd. What called setsid(2) itself hangs from one of these, not
  * from sshd, and lives.
  */
-static void connection_hang_up(pid_t sshd)
+static void connection_end(pid_t sshd, int number)
 {
 	size_t count = 0;
 	struct process *all = proc_is_ours() ? processes_read(&count) : NULL;
 
+	/* The group, once it is there, is sshd's own parts; the sessions have called setsid(2). */
+	if (kill(-sshd, number) < 0)
+		kill(sshd, number);
 	for (size_t i = 0; i < count; i++) {
 		if (all[i].session != all[i].pid || all[i].pid == sshd)
 			continue;
@@ -77,8 +81,7 @@ static void connection_end_by_revocation(struct connection *connection)
 		return;
 	connection->kill_at = now_ms() + REVOKE_GRACE_MS;
 	revoked_count++;
-	connection_hang_up(connection->pid);
-	kill(connection->pid, SIGTERM);
+	connection_end(connection->pid, SIGTERM);
 }
 
 /* Serial 0 is no certificate's: those who came by plain keys are not meant. */
@@ -105,10 +108,7 @@ static long long connections_kill_late(long long now)
 		if (connection->kill_at < 0)
 			continue;
 		if (connection->kill_at <= now) {
-			connection_hang_up(connection->pid);
-			/* The group, once it is there, is sshd's own parts; the sessions have called setsid(2). */
-			if (kill(-connection->pid, SIGKILL) < 0)
-				kill(connection->pid, SIGKILL);
+			connection_end(connection->pid, SIGKILL);
 			connection->kill_at = now + REVOKE_GRACE_MS;
 		}
 		if (next < 0 || connection->kill_at < next)
