@@ -37,10 +37,12 @@ lane condor condor >build/tests/condor.log 2>&1 &
 condor=$!
 lane job job || result=$?
 # Those of the jobs look at all that is in an engine, so they were alone with what they make there.
-lane engine engine inject >build/tests/engine.log 2>&1 &
+lane engine engine >build/tests/engine.log 2>&1 &
 engine=$!
+lane inject inject >build/tests/inject.log 2>&1 &
+inject=$!
 lane reach reach || result=$?
-for started in "$others" "$condor" "$cluster" "$engine"; do wait "$started" || result=$?; done
-for log in others condor cluster engine; do cat "build/tests/$log.log"; done
+for started in "$others" "$condor" "$cluster" "$engine" "$inject"; do wait "$started" || result=$?; done
+for log in others condor cluster engine inject; do cat "build/tests/$log.log"; done
 node scripts/count-tests.mjs build/tests/*.json || result=1
 exit $result
