@@ -63,7 +63,7 @@ async function requestOf(words: SshWords, target: string): Promise<EnterRequest>
 
 /** ssh itself needs no host to say its version, or what it can. */
 async function withoutJob({ options, user }: SshWords): Promise<number> {
-  if (options.includes("-V") || options.includes("-Q")) return (await runChild(sshProgram(""), options)).code;
+  if (options.includes("-V") || options.includes("-Q")) return (await runChild(sshProgram(undefined), options)).code;
   const jobs = jobsInReach(seekerOf(await configure({}), ownerOf(user)));
   const running = jobs.length === 0 ? "none of yours runs on this host" : `yours: ${jobs.join(", ")}`;
   throw new UsageError("which job?", {

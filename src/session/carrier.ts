@@ -173,7 +173,7 @@ export interface RelayRequest {
 export async function relayKit({ host, reading, publicKey, seconds }: RelayRequest): Promise<KitReply> {
   const options = ["--here", ...(seconds === undefined ? [] : ["--for", `${seconds}s`])];
   try {
-    const carrier = { host: checkCarrier(host), ssh: sshProgram(""), held: true };
+    const carrier = { host: checkCarrier(host), ssh: sshProgram(undefined), held: true };
     const reply = await authorize(carrier, reading, publicKey, options);
     return { ...reply, through: host };
   } catch (error) {

@@ -36,7 +36,7 @@ export async function ruledCommand(
 
 async function effectiveOf({ configFile, host, udiImage, spawning }: Entry): Promise<Effective> {
   const argv = ["-G", "-T", "-F", configFile, "--", host];
-  const { output } = await runChild(sshProgram(udiImage ?? ""), argv, {
+  const { output } = await runChild(sshProgram(udiImage), argv, {
     stdio: ["ignore", "pipe", "inherit"],
     ...spawning,
   });

@@ -67,9 +67,9 @@ export async function runClient(
     return await runChild(program, [...words, ...clientArguments(client, entry, options, command, target)], stdio);
   }
   const words = ["-o", `ConnectTimeout=${CONNECT_TIMEOUT_S}`, "-F", configFile, "--", host, ...command];
-  const own = client === undefined && entry.ours ? ownSsh(entry.udiImage ?? "", options) : undefined;
+  const own = client === undefined && entry.ours ? ownSsh(entry.udiImage, options) : undefined;
   if (own === undefined) {
-    return await runChild(client?.program ?? sshProgram(entry.udiImage ?? ""), [...options, ...words], stdio);
+    return await runChild(client?.program ?? sshProgram(entry.udiImage), [...options, ...words], stdio);
   }
   // The shell that ssh starts the connector by: a login shell's own start-up files would take their time, and may print.
   const env = { ...(spawning.env ?? process.env), SHELL: "/bin/sh" };

@@ -42,7 +42,7 @@ export async function withEntry<T>(request: EntryRequest, work: Work<T>): Promis
     });
   }
   if (via !== undefined) {
-    const carrier: Carrier = { host: checkCarrier(via), ssh: sshProgram("") };
+    const carrier: Carrier = { host: checkCarrier(via), ssh: sshProgram(undefined) };
     return await entryThrough(request, carrier, readingsOf(target)[0], work);
   }
   if (isManagerWay(request.way)) {
@@ -93,7 +93,7 @@ async function entryElsewhere<T>(
 ): Promise<T> {
   let entered = false;
   try {
-    const carrier: Carrier = { host: checkCarrier(host), ssh: sshProgram(""), held: request.way === undefined };
+    const carrier: Carrier = { host: checkCarrier(host), ssh: sshProgram(undefined), held: request.way === undefined };
     return await entryThrough(request, carrier, reading, async (entry) => {
       entered = true;
       return await work(entry);
@@ -155,7 +155,7 @@ async function entryHere<T>(request: EntryRequest, found: FoundHere, work: Work<
   const explain = async (interrupted: NodeJS.Signals | undefined) => {
     if (interrupted === undefined) await explainFailure(request, found);
   };
-  const ours = !hasUserConfig(userConfig);
+  const ours = !hasUserConfig(userConfig) && foreign === undefined;
   if (foreign !== undefined) {
     // What the job's record says of programs is its user's word: root executes its own.
     const entry = { host: node.principal, user, udiImage: foreign.udiImage, ours, spawning: FOREIGN_SPAWN, explain };

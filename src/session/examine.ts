@@ -223,7 +223,7 @@ async function examineElsewhere(
   const near = [other("way socket"), other("way tcp")];
   try {
     await withPrivateDirectory(seeker.places, runDirectory, async (directory) => {
-      const carrier: Carrier = { host: checkCarrier(host), ssh: sshProgram(""), held: true };
+      const carrier: Carrier = { host: checkCarrier(host), ssh: sshProgram(undefined), held: true };
       const { configFile, name } = await carry(carrier, reading, directory);
       await runQuietly(carrier.ssh, [], configFile, name);
     });
@@ -256,7 +256,7 @@ async function examineManaged(
   const other = (name: string): Finding => ({ what: `way ${name}`, state: "limit", detail: `the job runs on ${host}` });
   try {
     await entryManaged(request, managed, async ({ configFile, host: name }) => {
-      await runQuietly(sshProgram(""), [], configFile, name);
+      await runQuietly(sshProgram(undefined), [], configFile, name);
     });
     const detail = `${title} carries to ${host}, and a session works`;
     return { findings: [other("socket"), other("tcp"), { what, state: "ok", detail }], reachable: true };

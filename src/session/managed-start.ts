@@ -69,8 +69,12 @@ export class ManagedStart {
   }
 
   async close(): Promise<void> {
-    this.#begun?.close();
-    await this.#directory.close();
+    try {
+      await this.#directory.close();
+    } finally {
+      // Its guard is the directory's.
+      this.#begun?.close();
+    }
   }
 }
 

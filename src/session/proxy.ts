@@ -105,7 +105,7 @@ async function byManager({ seeker, runDirectory }: ProxyRequest, managed: Manage
 
 /** gangway there knows the way from there. */
 async function throughHost(host: string, job: string): Promise<number> {
-  return (await runChild(sshProgram(""), ["-T", "--", host, "gangway", "proxy", job])).code;
+  return (await runChild(sshProgram(undefined), ["-T", "--", host, "gangway", "proxy", job])).code;
 }
 
 /** @throws JobError (exit status 76) */

@@ -1,6 +1,6 @@
 import { accessSync, constants, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { STATUS, UsageError } from "../config/errors.ts";
+import { JobError, STATUS, UsageError } from "../config/errors.ts";
 import { quoted } from "../udi/names.ts";
 import { programInPath } from "./program-path.ts";
 
@@ -21,13 +21,21 @@ export function shellCommand([program, ...words]: readonly string[]): string {
 /**
  * The ssh client of this host, since it knows the host's accounts (by LDAP or SSSD), which our static one does not, and whatever a
  * configuration of the user's may say; ours where there is none.
+ *
+ * @param udiImage absolute path of our tree; undefined: what is asked of ssh is for the host's own
+ * @throws JobError (exit status 76) where there is neither
  */
-export function sshProgram(udiImage: string): string {
-  return programInPath("ssh") ?? join(udiImage, "bin/ssh");
+export function sshProgram(udiImage: string | undefined): string {
+  const program = programInPath("ssh") ?? (udiImage === undefined ? undefined : join(udiImage, "bin/ssh"));
+  if (program !== undefined) return program;
+  throw new JobError("there is no ssh in your PATH", {
+    hint: "OpenSSH's client is needed to go through another host",
+    exitCode: STATUS.unreachable,
+  });
 }
 
-/** Where a host's own ssh is: one from elsewhere in the PATH is the user's choice. */
-const SYSTEM = new Set(["/usr/local/bin", "/usr/bin", "/bin"]);
+/** Where a distribution's own ssh is: one from elsewhere in the PATH is the user's choice, or the site's. */
+const SYSTEM = new Set(["/usr/bin", "/bin"]);
 /** Options that mean the same to every build of ssh: none has to do with X11, keys, Kerberos or other hosts. */
 const ALIKE = /^-[46AaCfNnqTtvx]$/;
 const ALIKE_WITH_ARGUMENT = new Set(["-D", "-e", "-L", "-R", "-W"]);
@@ -35,18 +43,19 @@ const ALIKE_WITH_ARGUMENT = new Set(["-D", "-e", "-L", "-R", "-W"]);
 /**
  * The tree's own ssh, which starts a session in two thirds of the time that a distribution's takes (docs/decisions/0014).
  *
- * @param udiImage absolute path of the tree
+ * @param udiImage absolute path of the tree; undefined: there is none
  * @param options of ssh's, each apart
  * @param caller who calls, and the file in which ours looks for the account
  * @returns undefined where the host's own is to be taken, as {@link sshProgram} has it: ours knows the accounts of `/etc/passwd` alone,
  *   and not all that others know
  */
 export function ownSsh(
-  udiImage: string,
+  udiImage: string | undefined,
   options: readonly string[],
   caller = { uid: process.getuid?.(), passwd: "/etc/passwd" },
 ): string | undefined {
   const hosts = programInPath("ssh");
+  if (udiImage === undefined) return undefined;
   if (hosts !== undefined && !SYSTEM.has(dirname(hosts))) return undefined;
   const own = join(udiImage, "bin/ssh");
   return areAlike(options) && isInPasswd(caller) && isExecutable(own) ? own : undefined;

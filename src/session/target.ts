@@ -84,7 +84,8 @@ function apart(text: string): Reading[] {
     const left = labels.slice(0, dot).join(".");
     const right = labels.slice(dot).join(".");
     if (isJobId(left) && isNodeName(right)) found.push({ job: left, node: right });
-    if (isNodeName(left) && isJobId(right)) found.push({ job: right, node: left });
+    // `1.1` is node 1 of job 1 either way.
+    if (left !== right && isNodeName(left) && isJobId(right)) found.push({ job: right, node: left });
   }
   return found;
 }

@@ -2,7 +2,8 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { ownSsh } from "../../src/session/ssh-client.ts";
+import { STATUS } from "../../src/config/errors.ts";
+import { ownSsh, sshProgram } from "../../src/session/ssh-client.ts";
 
 /* Where the tree's own ssh is taken for a session, and where the host's. */
 
@@ -68,6 +69,12 @@ describe("the tree's own ssh", () => {
     expect(ownSsh(place, [], caller)).toBeUndefined();
   });
 
+  it("is not where the site has one of its own", () => {
+    vi.stubEnv("PATH", `${join(place, "usr/local/bin")}:/usr/bin:/bin`);
+    makeProgram(join(place, "usr/local/bin/ssh"));
+    expect(ownSsh(place, [], caller)).toBeUndefined();
+  });
+
   it("is where the host has none", () => {
     vi.stubEnv("PATH", join(place, "empty"));
     expect(ownSsh(place, [], caller)).toBe(own);
@@ -76,5 +83,19 @@ describe("the tree's own ssh", () => {
   it("is not where it cannot be executed", () => {
     chmodSync(own, 0o644);
     expect(ownSsh(place, [], caller)).toBeUndefined();
+  });
+});
+
+describe("ssh for what goes through another host", () => {
+  it("is the first in the PATH, by its absolute path", () => {
+    const mine = makeProgram(join(place, "mine/ssh"));
+    vi.stubEnv("PATH", `relative:.::${join(place, "mine")}:/usr/bin`);
+    expect(sshProgram(undefined)).toBe(mine);
+  });
+
+  it("is nothing of the working directory's where the PATH has none", () => {
+    vi.stubEnv("PATH", join(place, "empty"));
+    expect(() => sshProgram(undefined)).toThrow(expect.objectContaining({ exitCode: STATUS.unreachable }));
+    expect(sshProgram(place)).toBe(own);
   });
 });

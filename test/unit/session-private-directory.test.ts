@@ -56,14 +56,46 @@ describe("a session's private directory", () => {
     const script = `
       import { writeFileSync } from "node:fs";
       import { callerIdentity } from "${resolve("src/config/identity.ts")}";
-      import { findTemporaryBases } from "../../src/config/paths.ts";
-import { withPrivateDirectory } from "${resolve("src/session/private-directory.ts")}";
+      import { withPrivateDirectory } from "${resolve("src/session/private-directory.ts")}";
       const places = { user: callerIdentity(), home: "/nonexistent", env: { TMPDIR: "${memory}" } };
       await withPrivateDirectory(places, undefined, async (directory) => {
         writeFileSync(directory + "/id_ed25519", "secret");
         process.stdout.write(directory);
         await new Promise((done) => setTimeout(done, 60_000));
       }, { guarded: true });`;
+    const { child, path } = await begun(script);
+    expect(existsSync(join(path, "id_ed25519"))).toBe(true);
+    child.kill("SIGKILL");
+    await expect.poll(() => existsSync(path), { timeout: 10_000 }).toBe(false);
+  });
+
+  it("is removed by a begun carrier's guard up to the last moment, whatever the caller's PATH", async () => {
+    const script = `
+      import fs, { writeFileSync } from "node:fs";
+      import { syncBuiltinESMExports } from "node:module";
+      import { callerIdentity } from "${resolve("src/config/identity.ts")}";
+      import { ManagedStart } from "${resolve("src/session/managed-start.ts")}";
+      const places = { user: callerIdentity(), home: "/nonexistent", env: { TMPDIR: "${memory}" } };
+      const program = { program: "/bin/true", connector: "/bin/true", udiImage: "/", same: false };
+      const carriers = () => ({ ...program, silenceMs: 20_000, bases: [] });
+      const command = { title: "cat", argv: ["/bin/cat"], env: { PATH: "/no/such" } };
+      const guess = { job: "1", padding: 0, carrier: () => command };
+      const start = ManagedStart.open({ seeker: { places, carriers }, runDirectory: undefined }, guess);
+      writeFileSync(start.directory + "/id_ed25519", "secret");
+      // Just before this process would have removed it.
+      fs.rmSync = () => process.kill(process.pid, "SIGKILL");
+      syncBuiltinESMExports();
+      process.stdout.write(start.directory, () => process.stdin.once("data", () => void start.close()));`;
+    const { child, path } = await begun(script);
+    const ended = once(child, "exit");
+    expect(readdirSync(path).sort()).toEqual(["carrier-1", "id_ed25519", "launcher"]);
+    child.stdin?.write("close");
+    expect(await ended).toEqual([null, "SIGKILL"]);
+    await expect.poll(() => existsSync(path), { timeout: 10_000 }).toBe(false);
+  });
+
+  /** Runs a program of its own, which prints the directory that it has made. */
+  async function begun(script: string) {
     const program = join(memory, "program.mjs");
     await build({
       stdin: { contents: script, resolveDir: process.cwd(), loader: "ts" },
@@ -72,10 +104,8 @@ import { withPrivateDirectory } from "${resolve("src/session/private-directory.t
       format: "esm",
       outfile: program,
     });
-    const child = spawn(process.execPath, [program], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, [program], { stdio: ["pipe", "pipe", "inherit"] });
     const [path] = (await once(child.stdout, "data")) as [Buffer];
-    expect(existsSync(join(path.toString(), "id_ed25519"))).toBe(true);
-    child.kill("SIGKILL");
-    await expect.poll(() => existsSync(path.toString()), { timeout: 10_000 }).toBe(false);
-  });
+    return { child, path: path.toString() };
+  }
 });

@@ -44,6 +44,10 @@ describe("what a name means among the running jobs", () => {
     expect(meant(text, jobs)).toBe(expected);
   });
 
+  it("two equal numbers are node 1 of job 1 in one way, not in two", () => {
+    expect(readingsOf("1.1")).toEqual([{ job: "1.1" }, { job: "1", node: "1" }]);
+  });
+
   it.each(["n1.7.job", "n1.7.JOB", "n1.7.Job", "n1.7.job.", "n1.7.JOB."])(
     "%s is a host name, as DNS reads it",
     (name) => {

@@ -19,13 +19,14 @@ export interface CarrierCommand {
  * standard input has ended, sends SIGTERM to all that belongs to it, and after two more SIGKILL, and removes the carrier's
  * directory, or, where this process was killed, the session's. Descriptor 3 is the pipe by which it knows: a letter before the
  * end of file says that this process lives; another one, before that, that the directories are there. What a terminal sends to the foreground does not reach either, since they are a session
- * of their own; a carrier gets the default actions of signals, which this shell traps.
+ * of their own; a carrier gets the default actions of signals, which this shell traps. The PATH is the caller's, for the carrier: this
+ * shell's own programs are not looked for in it.
  */
 const GUARD = `dir=$1 all=$2; shift 2
 trap : HUP INT TERM
 exec 4<&0 </dev/null
 read -r word <&3
-case $word in g) ;; k) exit ;; *) rm -rf -- "$all"; exit ;; esac
+case $word in g) ;; k) exit ;; *) /bin/rm -rf -- "$all"; exit ;; esac
 cd -- "$dir" || exit
 "$@" <&4 4<&- 3<&- &
 carrier=$!
@@ -33,9 +34,9 @@ exec >/dev/null 2>&1 4<&-
 read -r word <&3
 trap '' HUP INT TERM
 [ "$word" = k ] || dir=$all
-{ sleep 1; kill -TERM 0; sleep 2; kill -KILL $carrier; rm -rf -- "$dir"; kill -KILL 0; } &
+{ /bin/sleep 1; kill -TERM 0; /bin/sleep 2; kill -KILL $carrier; /bin/rm -rf -- "$dir"; kill -KILL 0; } &
 wait $carrier
-rm -rf -- "$dir"
+/bin/rm -rf -- "$dir"
 kill -KILL 0`;
 
 let count = 0;

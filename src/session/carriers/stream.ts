@@ -71,7 +71,7 @@ export class CarrierStream {
     try {
       return await copyNear(local, { incoming, outgoing, connector: this.#connector, silenceMs, padding });
     } finally {
-      this.#carrier.end();
+      this.end();
     }
   }
 
@@ -86,8 +86,14 @@ export class CarrierStream {
     if (!this.#copied) this.#carrier.outgoing.write(BEAT);
   }
 
-  close(): void {
+  /** Ends the carrier; its guard stays. */
+  end(): void {
     clearInterval(this.#beats);
+    this.#carrier.end();
+  }
+
+  close(): void {
+    this.end();
     this.#carrier.close();
   }
 

@@ -40,7 +40,7 @@ export interface Opening {
   readonly directory: string;
   /** To be signed on the way; undefined: none. */
   readonly publicKey?: string;
-  /** By {@link beginCarrier}, which has been started, where the manager's answer is as guessed. It is the new stream's, also where that fails. */
+  /** By {@link beginCarrier}, which has been started, where the manager's answer is as guessed. Whoever began it closes it. */
   readonly begun?: GuardedCarrier | undefined;
 }
 
@@ -94,6 +94,8 @@ export class Switchboard {
   readonly #streams = new Set<CarrierStream>();
   readonly #locals = new Set<Promise<void>>();
   #first: CarrierStream | undefined;
+  /** Whose guard is the session's directory's, too: until that is gone it is not to be closed, and not here. */
+  #guarding: CarrierStream | undefined;
   /** Whether a carrier, or the far end, went before the client program. */
   cut = false;
   /** Absolute path. */
@@ -101,9 +103,16 @@ export class Switchboard {
   readonly reply: KitReply;
 
   /** @throws JobError for a reply that is none */
-  private constructor(first: CarrierStream, open: () => Promise<CarrierStream>, server: Server, socket: string) {
+  private constructor(
+    first: CarrierStream,
+    { begun }: Opening,
+    open: () => Promise<CarrierStream>,
+    server: Server,
+    socket: string,
+  ) {
     this.reply = parseKitReply(first.kit);
     this.#first = first;
+    if (begun !== undefined) this.#guarding = first;
     this.#streams.add(first);
     this.#open = open;
     this.socket = socket;
@@ -134,7 +143,7 @@ export class Switchboard {
       if (stream.status === "rejected") throw stream.reason;
       if (server.status === "rejected") throw server.reason;
       const further = () => openCarrier(managed, settings, { directory });
-      return new Switchboard(stream.value, further, server.value, socket);
+      return new Switchboard(stream.value, opening, further, server.value, socket);
     } catch (error) {
       if (stream.status === "fulfilled") stream.value.close();
       if (server.status === "fulfilled") server.value.close();
@@ -149,10 +158,13 @@ export class Switchboard {
     this.#streams.add(stream);
     if (await stream.connect(local)) this.cut = true;
     local.destroy();
-    // The first one's guard is the session's until that ends.
-    if (stream === first) return;
-    stream.close();
+    this.#end(stream);
     this.#streams.delete(stream);
+  }
+
+  #end(stream: CarrierStream): void {
+    if (stream === this.#guarding) stream.end();
+    else stream.close();
   }
 
   /** Before this process is stopped with the others of the terminal (^Z), the other side is told. */
@@ -167,14 +179,14 @@ export class Switchboard {
 
   /**
    * Waits until the client programs have closed their connections (one in the background, `ssh -f`, lives by this process),
-   * and ends all carriers.
+   * and ends all carriers; the guard of one that was begun stays.
    */
   async close(): Promise<void> {
     this.#server.close();
     await Promise.all(this.#locals);
     process.off("SIGTSTP", this.#rest);
     process.off("SIGCONT", this.#goOn);
-    for (const stream of this.#streams) stream.close();
+    for (const stream of this.#streams) this.#end(stream);
   }
 }
 
