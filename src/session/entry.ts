@@ -78,6 +78,8 @@ async function enterFound<T>(
     case "managed":
       return await byManager(request, found, work, start);
     case "here":
+      // A manager was asked in vain: what was begun for its way does not wait for the session's end.
+      await start?.close();
       return await entryHere(request, found, work);
     case "elsewhere":
       if (request.way === "socket" || request.way === "tcp") throw notHere(found, request.way);

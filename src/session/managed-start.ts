@@ -68,6 +68,7 @@ export class ManagedStart {
     return undefined;
   }
 
+  /** Ends what was begun, and removes the directory; once more does nothing. */
   async close(): Promise<void> {
     try {
       await this.#directory.close();

@@ -1,4 +1,4 @@
-import { accessSync, constants, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { JobError, STATUS, UsageError } from "../config/errors.ts";
 import { quoted } from "../udi/names.ts";
@@ -57,8 +57,7 @@ export function ownSsh(
   const hosts = programInPath("ssh");
   if (udiImage === undefined) return undefined;
   if (hosts !== undefined && !SYSTEM.has(dirname(hosts))) return undefined;
-  const own = join(udiImage, "bin/ssh");
-  return areAlike(options) && isInPasswd(caller) && isExecutable(own) ? own : undefined;
+  return areAlike(options) && isInPasswd(caller) ? programInPath("ssh", join(udiImage, "bin")) : undefined;
 }
 
 function areAlike(options: readonly string[]): boolean {
@@ -74,15 +73,6 @@ function isInPasswd({ uid, passwd }: { readonly uid: number | undefined; readonl
   try {
     const text = readFileSync(passwd, "latin1");
     return uid !== undefined && new RegExp(`^[^:\n]*:[^:\n]*:${uid}:`, "m").test(text);
-  } catch {
-    return false;
-  }
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
   } catch {
     return false;
   }

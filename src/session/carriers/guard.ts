@@ -17,10 +17,10 @@ export interface CarrierCommand {
 /**
  * A shell that outlives this process, however that ends: then it gives the carrier a second to end by itself, since its
  * standard input has ended, sends SIGTERM to all that belongs to it, and after two more SIGKILL, and removes the carrier's
- * directory, or, where this process was killed, the session's. Descriptor 3 is the pipe by which it knows: a letter before the
- * end of file says that this process lives; another one, before that, that the directories are there. What a terminal sends to the foreground does not reach either, since they are a session
- * of their own; a carrier gets the default actions of signals, which this shell traps. The PATH is the caller's, for the carrier: this
- * shell's own programs are not looked for in it.
+ * directory, or, where this process was killed, the session's. Descriptor 3 is the pipe by which it knows: a first letter says
+ * that the directories are there, another one, before the end of file, that this process lives. What a terminal sends to the
+ * foreground does not reach either, since they are a session of their own; a carrier gets the default actions of signals, which
+ * this shell traps. The PATH is the caller's, for the carrier: this shell's own programs are not looked for in it.
  */
 const GUARD = `dir=$1 all=$2; shift 2
 trap : HUP INT TERM
