@@ -45,8 +45,20 @@ async function endAll(ids: readonly string[], self: Command): Promise<void> {
   const request = { op: "stop", signal, graceMs: grace * 1000 } as const;
   const known = await jobsHere(config, options.user);
   // Each of them is known before the first one ends: a slip of the pen ends nothing.
-  const jobs = [...new Set(ids)].map((id) => jobMeant(known, id));
+  const jobs = orNone(ids.length, () => [...new Set(ids)].map((id) => jobMeant(known, id)));
   await Promise.all(jobs.map((job) => end(job, request, options.user, config)));
+}
+
+/** @throws JobError, the one that was thrown, which says of several jobs that none was ended */
+function orNone<T>(several: number, find: () => T): T {
+  try {
+    return find();
+  } catch (error) {
+    if (several < 2 || !(error instanceof JobError)) throw error;
+    const { hint, exitCode } = error;
+    const none = "none of the jobs was ended";
+    throw new JobError(error.message, { hint: hint === undefined ? none : `${none}; ${hint}`, exitCode, cause: error });
+  }
 }
 
 /** @throws JobError for a node's name, too: a job ends as a whole */

@@ -1,6 +1,7 @@
 import { type SpawnOptions, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { GangwayError, JobError } from "../config/errors.ts";
+import { stopWith } from "./job-control.ts";
 
 /** A signal ended the work. Nothing is said: who sent it knows. */
 export class Interrupted extends GangwayError {
@@ -52,6 +53,7 @@ export async function runChild(
   };
   for (const signal of FROM_TERMINAL) process.on(signal, note);
   for (const signal of PASSED) process.on(signal, pass);
+  const runOn = stopWith(child);
   const chunks: Buffer[] = [];
   let size = 0;
   child.stdout?.on("data", (chunk: Buffer) => {
@@ -78,5 +80,6 @@ export async function runChild(
   } finally {
     for (const signal of FROM_TERMINAL) process.off(signal, note);
     for (const signal of PASSED) process.off(signal, pass);
+    runOn();
   }
 }

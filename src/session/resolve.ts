@@ -229,7 +229,7 @@ function explainMissing(
   const [only, another] = readings;
   const job = another === undefined ? only.job : text;
   return new JobError(`there is no job ${quoted(job)}`, {
-    hint: silent === undefined ? hint : `${hint}; the engine could not be asked (${silent})`,
+    hint: silent === undefined ? hint : `${hint}; ${silent}`,
     exitCode: STATUS.noSuchJob,
   });
 }
@@ -249,7 +249,7 @@ function withoutNode({ places, bases }: Seeker, readings: readonly Reading[]): J
 
 interface EngineAnswer {
   readonly jobs: readonly JobSummary[];
-  /** Why it could not be asked. */
+  /** That it could not be asked, and why; where none is to be expected, what leads to jobs. */
   readonly silent?: string;
 }
 
@@ -258,8 +258,19 @@ async function askEngine(seeker: Seeker): Promise<EngineAnswer> {
     return { jobs: await seeker.engineJobs() };
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
-    return { jobs: [], silent: error.message };
+    return { jobs: [], silent: await silenceOf(error) };
   }
+}
+
+/** On a login node it is no failure that there is no engine. */
+async function silenceOf(error: EngineError): Promise<string> {
+  const [{ NoEngineError }, { managerHere }] = await Promise.all([
+    import("../engine/failures.ts"),
+    import("../job/doctor.ts"),
+  ]);
+  const manager = error instanceof NoEngineError ? managerHere(process.env.PATH ?? "") : undefined;
+  if (manager === undefined) return `the engine could not be asked (${error.message})`;
+  return `those on ${manager}'s hosts are entered by ${manager}'s id, while they run`;
 }
 
 function ofEngine({ job, orphaned, nodes }: JobSummary): JobError {

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, OTHER, USER } from "../job/harness.ts";
-import { driverWords, SIZES, type Step } from "../job/terminal.ts";
+import { driverWords, INTERACTIVE_SHELL, SIZES, type Step, suspended } from "../job/terminal.ts";
 import { CarriedSession, cancel, launch, nothingLeft, runs, SILENCE_MS } from "./carried.ts";
 import { asRoot, runOn, startOn } from "./cluster.ts";
 import { fieldOf, HOST_DOCKER, loadInto, scontrol } from "./slurm.ts";
@@ -52,6 +52,14 @@ describe("a session by srun", () => {
     const steps: Step[] = [{ expect: "^30 90$" }, { resize: [50, 132] }, { expect: "^50 132$" }, { send: "\u0003" }];
     const { stdout } = await runOn("ctl", ["env", "TERM=xterm", ...driverWords(argv, steps)]);
     expect(JSON.parse(stdout)).toMatchObject({ missing: null, code: 130 });
+    await nothingLeft();
+  });
+
+  test("~^Z, ssh's own, gives the terminal back for longer than silence is death, and fg goes on with the session", async () => {
+    const session = ["env", `GANGWAY_NODE_SILENCE=${SILENCE_MS}ms`, "gangway", "ssh", job];
+    const steps = suspended(session, (2 * SILENCE_MS) / 1000);
+    const { stdout } = await runOn("ctl", driverWords(INTERACTIVE_SHELL, steps));
+    expect(JSON.parse(stdout)).toMatchObject({ missing: null, code: 9 });
     await nothingLeft();
   });
 
@@ -207,7 +215,10 @@ describe("what cannot be entered is said, with its status", () => {
   });
 
   test("no such job, no such node, somebody else's, no id of Slurm's", async () => {
-    expect(await enter("999999", "true")).toMatchObject({ code: 68 });
+    const nobody = await enter("999999", "true");
+    expect(nobody.code).toBe(68);
+    expect(nobody.stderr).toContain("those on Slurm's hosts are entered by Slurm's id");
+    expect(nobody.stderr).not.toContain("docker.sock");
     expect(await enter("--connect", "srun", "999999", "true")).toMatchObject({ code: 68 });
     expect((await enter("--connect", "srun", "abc", "true")).stderr).toContain('"abc" is no id of Slurm\'s');
     const node = await enter(`${job}.n9`, "true");

@@ -87,7 +87,7 @@ describe("a detached job", () => {
       const jobs = [await sleeper(), await sleeper()];
       const slip = await gangway(["stop", ...jobs, "nosuch"]);
       expect(slip).toMatchObject({ code: 125, stdout: "" });
-      expect(slip.stderr).toContain('no job "nosuch" is running');
+      expect(slip.stderr).toMatch(/no job "nosuch" is running on this host\n {2}none of the jobs was ended/);
       const running = (await gangway(["ps"])).stdout;
       for (const job of jobs) expect(running).toMatch(new RegExp(`^${job} .*running`, "m"));
       expect(await gangway(["stop", ...jobs])).toMatchObject({ code: 0, stdout: "", stderr: "" });

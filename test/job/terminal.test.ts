@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DIFFERENT_ENGINES, GANGWAY, IMAGES } from "./harness.ts";
 import { HeldJob } from "./held.ts";
-import { INTERACTIVE_SHELL, onTerminal } from "./terminal.ts";
+import { INTERACTIVE_SHELL, onTerminal, suspended } from "./terminal.ts";
 
 describe("on a terminal", () => {
   const RUN = [GANGWAY, "run", "--image", IMAGES.bare] as const;
@@ -166,6 +166,11 @@ describe("on a terminal", () => {
         [{ expect: "[$] " }, { send: "sleep 60\r" }, { pause: 0.3 }, { send: "\u0003" }, { send: "exit 9\r" }],
       );
       expect(shell).toMatchObject({ code: 9 });
+    });
+
+    it("~^Z, ssh's own, gives the terminal back to the shell on the host, and fg goes on with the session", async () => {
+      const result = await onTerminal(INTERACTIVE_SHELL, suspended([GANGWAY, "ssh", job.id]));
+      expect(result).toMatchObject({ code: 9 });
     });
 
     it("ssh -tt node2: a terminal of the same size, ^C, exit code", async () => {

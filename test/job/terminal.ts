@@ -50,5 +50,34 @@ export async function onTerminal(
   return { code, output };
 }
 
+/**
+ * In {@link INTERACTIVE_SHELL}: a session's program is asked for `~^Z`, the shell has its terminal back for some seconds, `fg` gives
+ * it to the session again, and the shell's exit code is the session's, 9.
+ */
+export function suspended(session: readonly string[], seconds = 0.5): readonly Step[] {
+  return [
+    { expect: "host> " },
+    { send: `${session.join(" ")}\r` },
+    { expect: "[$#] " },
+    { send: "PS1='there'\\>\r" },
+    { expect: "there>" },
+    // Escapes are understood behind a newline alone.
+    { send: "\r" },
+    { expect: "there>" },
+    { send: "~\u001a" },
+    { expect: "Stopped[\\s\\S]*host> " },
+    { send: "echo 'it is 'here\r" },
+    { expect: "^it is here" },
+    { pause: seconds },
+    { send: "fg\r" },
+    { expect: "ssh" },
+    { send: "echo 'it is 'there\r" },
+    { expect: "^it is there" },
+    { send: "exit 9\r" },
+    { expect: "host> " },
+    { send: "exit $?\r" },
+  ];
+}
+
 /** Bash with job control and a plain prompt, as a person's shell on a host. */
 export const INTERACTIVE_SHELL = ["env", "PS1=host> ", "TERM=dumb", "bash", "--norc", "--noprofile", "-i"] as const;

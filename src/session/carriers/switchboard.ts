@@ -81,6 +81,9 @@ function startCarrier(command: CarrierCommand, directory: string): GuardedCarrie
   }
 }
 
+/** What stops all of a terminal's process group: ^Z, and in the background its reading or setting of the terminal. */
+const STOPS: readonly NodeJS.Signals[] = ["SIGTSTP", "SIGTTIN", "SIGTTOU"];
+
 /** Where ssh connects to, in the session's private directory. */
 const SOCKET = "socket";
 
@@ -96,6 +99,7 @@ export class Switchboard {
   #first: CarrierStream | undefined;
   /** Whose guard is the session's directory's, too: until that is gone it is not to be closed, and not here. */
   #guarding: CarrierStream | undefined;
+  #resting = false;
   /** Whether a carrier, or the far end, went before the client program. */
   cut = false;
   /** Absolute path. */
@@ -125,7 +129,7 @@ export class Switchboard {
         local.destroy();
       });
     });
-    process.on("SIGTSTP", this.#rest);
+    for (const signal of STOPS) process.on(signal, this.#rest);
     process.on("SIGCONT", this.#goOn);
   }
 
@@ -167,13 +171,16 @@ export class Switchboard {
     else stream.close();
   }
 
-  /** Before this process is stopped with the others of the terminal (^Z), the other side is told. */
+  /** Before this process is stopped with the others of the terminal, the other side is told. */
   readonly #rest = (): void => {
+    if (this.#resting) return;
+    this.#resting = true;
     const told = [...this.#streams].map((stream) => new Promise<void>((resolve) => stream.rest(resolve)));
     void Promise.all(told).then(() => process.kill(process.pid, "SIGSTOP"));
   };
 
   readonly #goOn = (): void => {
+    this.#resting = false;
     for (const stream of this.#streams) stream.goOn();
   };
 
@@ -184,7 +191,7 @@ export class Switchboard {
   async close(): Promise<void> {
     this.#server.close();
     await Promise.all(this.#locals);
-    process.off("SIGTSTP", this.#rest);
+    for (const signal of STOPS) process.off(signal, this.#rest);
     process.off("SIGCONT", this.#goOn);
     for (const stream of this.#streams) this.#end(stream);
   }
