@@ -181,12 +181,15 @@ function engineOfUser(rule: string, user: string | undefined, origin: string): {
   return account.uid === process.getuid?.() ? { socket } : { socket, as: identity };
 }
 
+/** What root asks of a user's own engine is short; whether it answers is that user's to say. */
+export const FOREIGN_MS = 60_000;
+
 /** Runs with an engine, and frees it whatever happens. @param foreignMs as of {@link connectEngine} */
 export async function withEngine<T>(
   config: Config,
   user: string | undefined,
   work: (engine: Engine) => Promise<T>,
-  foreignMs?: number,
+  foreignMs: number = FOREIGN_MS,
 ): Promise<T> {
   const engine = await connectEngine(config, user, foreignMs);
   try {

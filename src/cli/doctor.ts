@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { GangwayError, STATUS, UsageError } from "../config/errors.ts";
 import { openRunBase } from "../config/paths.ts";
 import { examineEngine, examineUdiImage, type Finding, managerHere } from "../job/doctor.ts";
-import { addSettings, configure, connectEngine, givenSettings, ownerOf, udiImageOf } from "./context.ts";
+import { addSettings, configure, connectEngine, FOREIGN_MS, givenSettings, ownerOf, udiImageOf } from "./context.ts";
 import { print } from "./output.ts";
 import { seekerOf } from "./reach.ts";
 import { renderTable } from "./table.ts";
@@ -83,7 +83,8 @@ async function examine(self: Command, user: string | undefined): Promise<Finding
       );
       return [{ what: "directory", state: "ok", detail: `${base.path} (in memory, private)` }, ...passed];
     });
-    return await examineEngine(() => connectEngine(config, user), owner.account, managerHere(process.env.PATH ?? ""));
+    const engine = () => connectEngine(config, user, FOREIGN_MS);
+    return await examineEngine(engine, owner.account, managerHere(process.env.PATH ?? ""));
   });
   return findings;
 }

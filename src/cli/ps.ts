@@ -80,7 +80,10 @@ interface Launcher {
 async function launchersOf(config: Config, user: string | undefined): Promise<Launcher[]> {
   if (visibleUid(user) !== undefined) {
     const owner = ownerOf(user);
-    return localJobs(owner.identity, runBasesOf(config, owner)).flatMap((job) =>
+    const local = localJobs(owner.identity, runBasesOf(config, owner));
+    // That there are none is to be known, too.
+    if (local.length === 0) await jobsHere(config, user);
+    return local.flatMap((job) =>
       job.state !== "running" || !job.record.sshd
         ? []
         : [{ job: job.id, user: job.record.user, address: addressOf(job.directory, owner) }],

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { text as readText } from "node:stream/consumers";
 import { EngineError, reasonOf } from "../config/errors.ts";
+import { programNamed } from "../config/program-path.ts";
 import { oneLine } from "./failures.ts";
 import { object, text } from "./json.ts";
 
@@ -41,7 +42,11 @@ export const runHelper: HelperRunner = async (name, server) => {
 };
 
 async function run(program: string, server: string): Promise<{ code: number; output: string; complaint: string }> {
-  const child = spawn(program, ["get"], { stdio: ["pipe", "pipe", "pipe"], timeout: LIMIT_MS, killSignal: "SIGKILL" });
+  const child = spawn(programNamed(program), ["get"], {
+    stdio: ["pipe", "pipe", "pipe"],
+    timeout: LIMIT_MS,
+    killSignal: "SIGKILL",
+  });
   // A helper that does not read its input is no failure in itself.
   child.stdin.on("error", () => undefined);
   child.stdin.end(server);

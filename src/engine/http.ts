@@ -31,6 +31,8 @@ export interface HttpAnswer extends HttpHead {
 /** Engines' heads have a few hundred bytes. What sends more without an end of line is no engine. */
 const LONGEST_LINE = 64 * 1024;
 const MOST_HEADERS = 200;
+/** Heads that only say that the answer will come. */
+const MOST_INTERIM = 20;
 
 /** The connection ended where more had to come. */
 class CutShort extends Error {
@@ -158,9 +160,16 @@ async function readHead(connection: Connection): Promise<HttpHead> {
     if (colon < 1 || count === MOST_HEADERS) throw new Error("what it answers is no HTTP");
     headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
   }
-  const status = Number(match[1]);
-  // 100 to 199 but 101: a word in between, the answer is still to come (RFC 9110, 15.2).
-  return status < 200 && status !== 101 ? await readHead(connection) : { status, headers };
+  return { status: Number(match[1]), headers };
+}
+
+/** Past the words in between, 100 to 199 but 101, behind which the answer is still to come (RFC 9110, 15.2). */
+async function readAnswerHead(connection: Connection): Promise<HttpHead> {
+  for (let count = 0; count < MOST_INTERIM; count++) {
+    const head = await readHead(connection);
+    if (head.status >= 200 || head.status === 101) return head;
+  }
+  throw new Error("it answers again and again that it will answer");
 }
 
 async function* chunks(connection: Connection): AsyncGenerator<Buffer> {
@@ -175,8 +184,8 @@ async function* chunks(connection: Connection): AsyncGenerator<Buffer> {
       continue;
     }
     // Fields behind the last part tell nothing that is of use here.
-    while ((await connection.line()) !== "");
-    return;
+    for (let count = 0; count < MOST_HEADERS; count++) if ((await connection.line()) === "") return;
+    throw new Error("its answer does not end");
   }
 }
 
@@ -254,7 +263,7 @@ export class HttpClient {
     try {
       if (request.body === undefined) connection.socket.write(head);
       else connection.socket.write(Buffer.concat([Buffer.from(head), request.body]));
-      return { connection, head: await readHead(connection) };
+      return { connection, head: await readAnswerHead(connection) };
     } catch (error) {
       this.#drop(connection);
       const { code } = error as NodeJS.ErrnoException;

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { asUser } from "../config/identity.ts";
+import { programNamed } from "../config/program-path.ts";
 
 /** Longer than anyone keeps his turn: who waited so long goes ahead. */
 const PATIENCE_SECONDS = 60;
@@ -54,7 +55,7 @@ async function takeTurn(socketPath: string, patienceSeconds: number): Promise<()
     // Not a place for files: the lock is only a help.
     return nothing;
   }
-  const flock = spawn("flock", ["-x", "-w", String(patienceSeconds), file, "cat"], {
+  const flock = spawn(programNamed("flock"), ["-x", "-w", String(patienceSeconds), file, programNamed("cat")], {
     stdio: ["pipe", "pipe", "ignore"],
     // Nothing of this process's, which may be root's, is for one that runs as the engine's user.
     env: { PATH: process.env.PATH },

@@ -45,7 +45,7 @@ export async function findContainer(engine: ForeignContainers, name: string): Pr
   }
   if (!container.running) {
     throw new JobError(`container ${container.name} does not run (${printable(container.status)})`, {
-      hint: "only a running container can be entered",
+      hint: `only a running container can be entered, and have the programs taken out: docker start ${container.name}`,
       exitCode: container.status === "created" ? STATUS.notYet : STATUS.ended,
     });
   }

@@ -149,13 +149,13 @@ export function chooseJob(jobs: readonly JobSummary[], id: string | undefined): 
   const found = id === undefined ? jobs.filter((job) => !job.orphaned) : jobsCalled(jobs, id);
   const [first] = found;
   if (first === undefined) {
+    if (id === undefined) {
+      throw new JobError("no job of yours is running on this host", { hint: "start one with `gangway run`" });
+    }
     const running = jobs.map((job) => job.job).join(", ");
-    throw new JobError(
-      id === undefined ? "no job of yours is running on this host" : `no job "${id}" is running on this host`,
-      {
-        hint: running === "" || id === undefined ? "start one with `gangway run`" : `running: ${running}`,
-      },
-    );
+    throw new JobError(`no job "${id}" is running on this host`, {
+      hint: running === "" ? "none of yours is: ask on the host where it was launched" : `running: ${running}`,
+    });
   }
   if (found.length > 1) {
     throw new JobError(

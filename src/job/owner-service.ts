@@ -89,7 +89,7 @@ export class JobOwnerService implements OwnerService {
     for (const node of job.hosts.nodes) node.send({ revoke: serial });
     if (failure !== undefined) {
       throw new JobError(`the key could not be revoked everywhere (${reasonOf(failure)})`, {
-        hint: "its sessions were ended; make room in the run directory and revoke it once more",
+        hint: "its sessions were ended; make room in the run directory, or remove what has taken the file's place, and revoke it once more",
       });
     }
     return sessions;

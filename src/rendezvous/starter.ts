@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { GangwayError, reasonOf } from "../config/errors.ts";
+import { programNamed } from "../config/program-path.ts";
 import { type Frame, parseFrame } from "./frames.ts";
 import { LineSplitter } from "./lines.ts";
 import type { Noise } from "./noise.ts";
@@ -95,7 +96,7 @@ export class Program {
         events.onEnd(reason);
         resolve();
       };
-      this.#child.once("error", (error) => end(`${program} cannot be started: ${error.message}`));
+      this.#child.once("error", (error) => end(`${program} cannot be started: ${whyNot(program, error)}`));
       // "close" is when its output is read; but who has inherited that (a master of ssh's) may keep it open for ever.
       this.#child.once("close", (code, signal) => end(endOf(program, code, signal)));
       this.#child.once("exit", (code, signal) => {
@@ -150,10 +151,18 @@ export class Program {
 /** @throws GangwayError for what cannot even be tried: words longer than the kernel takes */
 function spawnAlone(program: string, words: readonly string[], env: ProgramOptions["env"]): ChildProcess {
   try {
-    return spawn(program, words, { stdio: ["ignore", "pipe", "pipe"], detached: true, env: { ...env } });
+    return spawn(programNamed(program, env.PATH), words, {
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+      env: { ...env },
+    });
   } catch (error) {
     throw new GangwayError(`${program} cannot be started: ${reasonOf(error)}`, { cause: error });
   }
+}
+
+function whyNot(program: string, error: NodeJS.ErrnoException): string {
+  return error.code === "ENOENT" && !program.includes("/") ? "it is not in the PATH" : error.message;
 }
 
 function endOf(program: string, code: number | null, signal: NodeJS.Signals | null): string {

@@ -1,3 +1,4 @@
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { monotonicMs } from "../config/clock.ts";
@@ -216,7 +217,7 @@ async function explainFailure({ seeker, target }: EntryRequest, before: FoundHer
     if (now.where !== "here") return;
     try {
       if (now.node.socket === undefined) await findTcp(now.node, { elsewhere: true });
-      else await readBanner(now.node.socket);
+      else await readBanner(ownSocket(now.node.socket));
       return;
     } catch (error) {
       const reason = reasonOf(error);
@@ -225,6 +226,13 @@ async function explainFailure({ seeker, target }: EntryRequest, before: FoundHer
     }
     await sleep(ENDING_STEP_MS);
   }
+}
+
+/** @throws Error for another file there: what answered by way of that would not be the node */
+function ownSocket(path: string): string {
+  const state = lstatSync(path, { throwIfNoEntry: false });
+  if (state === undefined || state.isSocket()) return path;
+  throw new Error(`${path} is no socket: something in the container has put another file in its place`);
 }
 
 function unreachable({ node, job }: FoundHere, reason: string): JobError {

@@ -92,8 +92,12 @@ async function examineLauncher(job: RunningLocalJob, { places }: Seeker): Promis
 }
 
 function fault(what: string, error: unknown, hint?: string): Finding {
-  const said = hint ?? (error instanceof GangwayError ? error.hint : undefined);
+  const said = hint ?? hintOf(error);
   return { what, state: "fault", detail: reasonOf(error), ...(said === undefined ? {} : { hint: said }) };
+}
+
+function hintOf(error: unknown): string | undefined {
+  return error instanceof GangwayError ? error.hint : undefined;
 }
 
 const SILENT = "the node may be frozen, overloaded or out of memory";
@@ -110,7 +114,7 @@ async function examineSocket(job: RunningLocalJob, node: LocalNode): Promise<Fin
     await enter(job, node, []);
     return { what, state: "ok", detail: `${node.name} answers (${banner}), and a session works` };
   } catch (error) {
-    return fault(what, `${node.name}: ${reasonOf(error)}`, SILENT);
+    return fault(what, `${node.name}: ${reasonOf(error)}`, hintOf(error) ?? SILENT);
   }
 }
 
@@ -134,7 +138,8 @@ async function examineTcp(
       await enterBy(tcpSettings(place));
       findings.push({ what, state: "ok", detail: `${where} answers (${banner}), and a session works` });
     } catch (error) {
-      const hint = alive ? "a firewall, or a network that this host is not part of" : SILENT;
+      const silent = alive ? "a firewall, or a network that this host is not part of" : SILENT;
+      const hint = hintOf(error) ?? silent;
       findings.push(fault(what, `${where}: ${reasonOf(error)}`, hint));
     }
   }
@@ -153,7 +158,10 @@ async function runQuietly(ssh: string, settings: readonly string[], config: stri
   // ssh says on standard error what is the matter; the session's own output is none.
   const words = ["-c", 'exec "$@" 2>&1', "sh", ssh, ...options, "-F", config, "-T", "--", host, "true"];
   const { code, output } = await runChild("/bin/sh", words, { stdio: ["ignore", "pipe", "inherit"] });
-  if (code !== 0) throw new Error(output.toString("utf8").trim().split("\n").at(-1) ?? `ssh ended with ${code}`);
+  if (code === 0) return;
+  const said = output.toString("utf8").trim().split("\n").at(-1) ?? `ssh ended with ${code}`;
+  if (!said.includes("Permission denied")) throw new Error(said);
+  throw new JobError(said, { hint: "its sshd answers, and refuses the job's own key: why is in the node's sshd.log" });
 }
 
 const KIT = ["ssh_config", "known_hosts", "id_ed25519", "id_ed25519-cert.pub"] as const;

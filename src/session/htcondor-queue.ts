@@ -2,8 +2,8 @@ import { type ExecFileException, execFile } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { basename } from "node:path";
 import { JobError, STATUS } from "../config/errors.ts";
+import { programInPath } from "../config/program-path.ts";
 import { quoted } from "../udi/names.ts";
-import { programInPath } from "./program-path.ts";
 
 /** A job of HTCondor's: `cluster.proc`. */
 export interface CondorId {

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { JobError, STATUS, UsageError } from "../config/errors.ts";
+import { programInPath } from "../config/program-path.ts";
 import { quoted } from "../udi/names.ts";
-import { programInPath } from "./program-path.ts";
 
 /** A word for a POSIX shell, whatever is in it. */
 export function shellWord(word: string): string {

@@ -4,6 +4,11 @@ const FIRST_MS = 500;
 const LONGEST_MS = 5000;
 const GROWTH = 1.3;
 
+/** It may be a slip of the pen: then it is waited for in vain. */
+function untilThereIs({ message, hint }: JobError): string {
+  return `waiting: ${message} yet${hint === undefined ? "" : ` (${hint})`}`;
+}
+
 /**
  * Tries again and again until a job runs: where it is not known yet, or being launched. What is waited for is said once,
  * and each time it changes.
@@ -27,7 +32,7 @@ export async function untilItRuns<T>(attempt: () => Promise<T>, say: (line: stri
         throw new JobError(`${message} any more: it ended before it could be entered`, { exitCode: STATUS.ended });
       }
       seen ||= exitCode === STATUS.notYet;
-      if (said !== message) say(`waiting: ${message}`);
+      if (said !== message) say(exitCode === STATUS.noSuchJob ? untilThereIs(error) : `waiting: ${message}`);
       said = message;
     }
     await new Promise((resolve) => setTimeout(resolve, pause));

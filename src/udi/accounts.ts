@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { GangwayError } from "../config/errors.ts";
+import { programNamed } from "../config/program-path.ts";
 import { hasControl, quoted } from "./names.ts";
 
 export interface Group {
@@ -268,6 +269,10 @@ const host: AccountSource = {
 function run(program: string, args: readonly string[]): string | undefined {
   // Loaded here: a launch by the calling user needs no process, and should not pay for the module.
   const { spawnSync } = process.getBuiltinModule("node:child_process");
-  const done = spawnSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 30_000 });
+  const done = spawnSync(programNamed(program), args, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: 30_000,
+  });
   return done.error === undefined && (done.status === 0 || done.stdout !== "") ? done.stdout : undefined;
 }

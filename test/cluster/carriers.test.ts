@@ -205,7 +205,7 @@ describe("killed at some moment, nothing is left on either side", () => {
 
 describe("what cannot be entered is said, with its status", () => {
   test("a login node has no jobs of its own, and no engine: where they are, and whose commands list and end them", async () => {
-    for (const words of [["ps"], ["stop", job], ["logs", job], ["hosts", job]]) {
+    for (const words of [["ps"], ["ps", "--sessions"], ["stop", job], ["logs", job], ["hosts", job]]) {
       const { code, stdout, stderr } = await runOn("ctl", ["gangway", ...words]);
       expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
       expect(stderr).toMatch(

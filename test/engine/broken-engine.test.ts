@@ -67,6 +67,26 @@ describe("an engine that breaks", () => {
     expect(failure.message).toContain(`the socket ${socketPath} (named by DOCKER_HOST) does not exist`);
   });
 
+  test("says again and again that it will answer", async () => {
+    await play((socket) => socket.write("HTTP/1.1 100 Continue\r\n\r\n".repeat(1000)));
+    const failure = await failureOf(engine.identify());
+    expect(failure.message).toContain("it answers again and again that it will answer");
+  });
+
+  test("says once that it will answer, and does", async () => {
+    const head = `${JSON_HEAD}Api-Version: 1.41\r\nServer: Docker/20.10.24 (linux)\r\nContent-Length: 2\r\n\r\nOK`;
+    await play((socket) => socket.write(`HTTP/1.1 102 Processing\r\n\r\n${head}`));
+    expect(await engine.identify()).toMatchObject({ kind: "docker", version: "20.10.24" });
+  });
+
+  test("does not end its answer's last fields", async () => {
+    await play((socket) => {
+      socket.write(`${JSON_HEAD}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n${"X-More: 1\r\n".repeat(1000)}`);
+    });
+    const failure = await failureOf(engine.identify());
+    expect(failure.message).toContain("its answer does not end");
+  });
+
   test("left its socket behind", async () => {
     await play(() => undefined);
     const abandoned = join(directory, "abandoned.sock");

@@ -27,7 +27,7 @@ function environmentsOfKeepers(): string[] {
   return readdirSync("/proc").flatMap((pid) => {
     try {
       const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-      return command.startsWith("flock\0") && command.includes(directory)
+      return /^\S*\bflock\0/.test(command) && command.includes(directory)
         ? [readFileSync(`/proc/${pid}/environ`, "utf8")]
         : [];
     } catch {

@@ -120,7 +120,7 @@ describe("srun", () => {
 
   it("that is not there is said to be missing", async () => {
     const { ends } = await run(srun, { env: { PATH: dir } });
-    expect(ends[0]?.[1]).toBe("srun cannot be started: spawn srun ENOENT");
+    expect(ends[0]?.[1]).toBe("srun cannot be started: it is not in the PATH");
   });
 
   it("is called once for each component of a heterogeneous job", async () => {

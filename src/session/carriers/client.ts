@@ -1,9 +1,9 @@
 import { execFile } from "node:child_process";
 import { JobError, STATUS } from "../../config/errors.ts";
 import { printable } from "../../config/printable.ts";
+import { programInPath } from "../../config/program-path.ts";
 import { readAccount } from "../../udi/accounts.ts";
 import type { CondorPlace } from "../htcondor-queue.ts";
-import { programInPath } from "../program-path.ts";
 import type { Reading } from "../target.ts";
 import type { ManagerWay } from "../ways.ts";
 import type { CarrierCommand } from "./guard.ts";

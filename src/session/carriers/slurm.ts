@@ -2,8 +2,8 @@ import { sameHost } from "../../allocation/allocation.ts";
 import { unfoldHostlist } from "../../allocation/hostlist.ts";
 import { JobError, STATUS } from "../../config/errors.ts";
 import { printable } from "../../config/printable.ts";
+import { programInPath } from "../../config/program-path.ts";
 import { isNamedAfter } from "../../job/id.ts";
-import { programInPath } from "../program-path.ts";
 import type { Reading } from "../target.ts";
 import {
   askProgram,

@@ -24,3 +24,13 @@ export function programInPath(
   }
   return undefined;
 }
+
+/**
+ * What to start for a program's name, so that none of the working directory is, whatever stands in $PATH (execvp(3) takes an empty
+ * entry for it): the first of that name in $PATH. A path stays as it is.
+ *
+ * @returns a path where nothing is, where $PATH has none
+ */
+export function programNamed(name: string, path: string = process.env.PATH ?? ""): string {
+  return name.includes("/") ? name : (programInPath(name, path) ?? join("/nonexistent", name));
+}
