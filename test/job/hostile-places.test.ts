@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -281,5 +282,30 @@ describe("a directory that others may write", () => {
       expect(code).toBe(125);
       expect(stderr).toContain("would show the private files of your jobs");
     }
+  });
+});
+
+describe("programs in the working directory", () => {
+  const ROOT = { name: "root", uid: 0, gid: 0, home: "/root", runtime: "/run" };
+
+  // execvp(3) takes an empty entry of the PATH for the working directory.
+  test.each(["", ".", "bin"])("are not started, with %j before the system's directories in the PATH", async (entry) => {
+    await inDirectory(async (cwd) => {
+      const seen = join(cwd, "seen");
+      for (const name of ["ssh", "getent", "id", "flock", "tar", "logger"])
+        for (const directory of [cwd, join(cwd, "bin")]) {
+          mkdirSync(directory, { recursive: true });
+          writeFileSync(join(directory, name), `#!/bin/sh\necho ${name} >>${seen}\nexit 1\n`, { mode: 0o755 });
+        }
+      const env = { PATH: `${entry}:/usr/bin:/bin` };
+      const far = await gangway(["run", "--hosts", "gangway-nowhere.invalid", "--image", IMAGES.bare, "--", "true"], {
+        cwd,
+        env,
+      });
+      expect(far.code).toBe(125);
+      expect(far.stderr).toContain("gangway-nowhere");
+      expect(await run([GANGWAY, "ps", "--user", OTHER.name], { cwd, env, user: ROOT })).toMatchObject({ code: 0 });
+      expect(existsSync(seen) ? readFileSync(seen, "utf8") : "").toBe("");
+    });
   });
 });

@@ -152,3 +152,13 @@ test("doctor: which ways lead to a job, and who was refused", async () => {
     ]);
   });
 });
+
+test("a job whose command has put another file in its socket's place", async () => {
+  await withJob("reach-swapped", [], async () => {
+    const swap = "mv /run/gangway/ssh /run/gangway/away; ln -s /run/docker.sock /run/gangway/ssh";
+    expect((await enter(["reach-swapped", swap])).code).toBe(0);
+    const result = await enter(["--connect", "socket", "reach-swapped"]);
+    expect(result).toMatchObject({ code: 76 });
+    expect(result.stderr).toContain("something in the container has put another file in its place");
+  });
+});
