@@ -18,9 +18,13 @@ export async function launch(words: readonly string[] = ["-N2"], run = ""): Prom
 
 /** Waits until it runs. @param name as gangway has it */
 export async function runs(id: string, host: Host = "n1", name = id): Promise<void> {
+  let jobs = "";
   await eventually(`job ${id} runs`, 60, async () => {
-    const jobs = (await runOn(host, ["gangway", "ps"])).stdout;
+    jobs = (await runOn(host, ["gangway", "ps"])).stdout;
     return jobs.split("\n").some((line) => line.startsWith(`${name} `) && line.includes("running"));
+  }).catch(async (error: unknown) => {
+    const known = await runOn("ctl", ["sh", "-c", `squeue; sinfo -N; scontrol show job ${id}`]);
+    throw new Error(`${String(error)}\n${jobs}${known.stdout}${known.stderr}`);
   });
 }
 
