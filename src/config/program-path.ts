@@ -1,5 +1,9 @@
 import { accessSync, constants } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { reasonOf } from "./errors.ts";
+
+/** No such directory is anywhere. */
+const NOWHERE = "/nonexistent";
 
 /**
  * Absolute path of the first program of that name in $PATH; entries that depend on the working directory are passed over.
@@ -32,5 +36,11 @@ export function programInPath(
  * @returns a path where nothing is, where $PATH has none
  */
 export function programNamed(name: string, path: string = process.env.PATH ?? ""): string {
-  return name.includes("/") ? name : (programInPath(name, path) ?? join("/nonexistent", name));
+  return name.includes("/") ? name : (programInPath(name, path) ?? join(NOWHERE, name));
+}
+
+/** Why a program could not be started, for behind its name. @param error of its `spawn` */
+export function whyNotStarted(error: unknown): string {
+  const { path } = error as { readonly path?: unknown };
+  return typeof path === "string" && dirname(path) === NOWHERE ? "it is not in the PATH" : reasonOf(error);
 }

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { text as readText } from "node:stream/consumers";
-import { EngineError, reasonOf } from "../config/errors.ts";
-import { programNamed } from "../config/program-path.ts";
+import { EngineError } from "../config/errors.ts";
+import { programNamed, whyNotStarted } from "../config/program-path.ts";
 import { oneLine } from "./failures.ts";
 import { object, text } from "./json.ts";
 
@@ -53,10 +53,13 @@ async function run(program: string, server: string): Promise<{ code: number; out
   const ended = new Promise<number>((resolve, reject) => {
     child.once("error", (error) =>
       reject(
-        new EngineError(`the registry's credentials are kept by ${program}, which cannot be run: ${reasonOf(error)}`, {
-          hint: "install it, or log in to the registry again without credsStore in ~/.docker/config.json",
-          cause: error,
-        }),
+        new EngineError(
+          `the registry's credentials are kept by ${program}, which cannot be run: ${whyNotStarted(error)}`,
+          {
+            hint: "install it, or log in to the registry again without credsStore in ~/.docker/config.json",
+            cause: error,
+          },
+        ),
       ),
     );
     child.once("close", (code) => resolve(code ?? -1));

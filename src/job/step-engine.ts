@@ -6,7 +6,7 @@ import { gpusOfStep, gpusWithin, parseGpuList } from "../allocation/gpus.ts";
 import { isBelow, parseCgroups } from "../allocation/step-cgroup.ts";
 import { EngineError, GangwayError, reasonOf, UsageError } from "../config/errors.ts";
 import { asUser, type Identity } from "../config/identity.ts";
-import { programNamed } from "../config/program-path.ts";
+import { programNamed, whyNotStarted } from "../config/program-path.ts";
 import { connect } from "../engine/engine.ts";
 import { hostCgroupVersion } from "../engine/identity.ts";
 import type { ContainerSpec, Engine, EngineIdentity } from "../engine/types.ts";
@@ -304,7 +304,7 @@ async function listGpus(): Promise<string> {
   try {
     return (await promisify(execFile)(programNamed("nvidia-smi"), ["-L"], { timeout: 30_000 })).stdout;
   } catch (error) {
-    throw new GangwayError(`the job's GPUs cannot be told: nvidia-smi -L failed: ${reasonOf(error)}`, {
+    throw new GangwayError(`the job's GPUs cannot be told: nvidia-smi -L failed: ${whyNotStarted(error)}`, {
       hint: "name the devices one by one with --device, or leave --gpus out",
       cause: error,
     });

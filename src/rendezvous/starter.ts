@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { GangwayError, reasonOf } from "../config/errors.ts";
-import { programNamed } from "../config/program-path.ts";
+import { programNamed, whyNotStarted } from "../config/program-path.ts";
 import { type Frame, parseFrame } from "./frames.ts";
 import { LineSplitter } from "./lines.ts";
 import type { Noise } from "./noise.ts";
@@ -96,7 +96,7 @@ export class Program {
         events.onEnd(reason);
         resolve();
       };
-      this.#child.once("error", (error) => end(`${program} cannot be started: ${whyNot(program, error)}`));
+      this.#child.once("error", (error) => end(`${program} cannot be started: ${whyNotStarted(error)}`));
       // "close" is when its output is read; but who has inherited that (a master of ssh's) may keep it open for ever.
       this.#child.once("close", (code, signal) => end(endOf(program, code, signal)));
       this.#child.once("exit", (code, signal) => {
@@ -159,10 +159,6 @@ function spawnAlone(program: string, words: readonly string[], env: ProgramOptio
   } catch (error) {
     throw new GangwayError(`${program} cannot be started: ${reasonOf(error)}`, { cause: error });
   }
-}
-
-function whyNot(program: string, error: NodeJS.ErrnoException): string {
-  return error.code === "ENOENT" && !program.includes("/") ? "it is not in the PATH" : error.message;
 }
 
 function endOf(program: string, code: number | null, signal: NodeJS.Signals | null): string {

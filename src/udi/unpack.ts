@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { accessSync, constants, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { GangwayError, reasonOf } from "../config/errors.ts";
-import { programNamed } from "../config/program-path.ts";
+import { programNamed, whyNotStarted } from "../config/program-path.ts";
 
 /** What an installed package has instead of the tree: npm keeps neither hard links nor symbolic ones. */
 const ARCHIVE = "build/udiImage.tar.gz";
@@ -90,7 +90,7 @@ function extract(archive: string, directory: string): void {
     stdio: ["ignore", "ignore", "pipe"],
     encoding: "utf8",
   });
-  if (error !== undefined) throw error;
+  if (error !== undefined) throw new GangwayError(`tar: ${whyNotStarted(error)}`, { cause: error });
   if (status !== 0) throw new GangwayError(stderr.trim().split("\n")[0] ?? "tar failed");
 }
 

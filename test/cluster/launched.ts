@@ -150,7 +150,7 @@ export class Launched {
       case "slurmstepd":
         return this.pids("node", host).map(parentOf);
       case "srun":
-        return processesOn("ctl", new RegExp(`^srun .*--job ${this.id} `));
+        return processesOn("ctl", new RegExp(`^/\\S*/srun .*--job ${this.id} `));
       case "launcher":
         return processesOn("ctl", new RegExp(`gangway run --name ${this.id} `));
     }
@@ -222,7 +222,7 @@ interface Traces {
 }
 
 /** The allocation has a step of its own on each host, "extern". */
-const OURS = new RegExp(`${INSTALL}/|^slurmstepd: \\[(?!\\d+\\.extern)|^srun |gangway (?:run|node) |^sleep 600`);
+const OURS = new RegExp(`${INSTALL}/|^slurmstepd: \\[(?!\\d+\\.extern)|^\\S*\\bsrun |gangway (?:run|node) |^sleep 600`);
 
 function tracesOn(host: Host): Traces {
   const directory = runBaseOf(host);

@@ -129,7 +129,7 @@ describe("the package, installed by npm on a machine without compilers", () => {
       const words = ["run", "--image", IMAGES.bare, "--", "true"];
       const { code, stderr } = await installed(words, directory, { env: { PATH: bare } });
       expect(stderr).toMatch(
-        /^gangway: the udiImage of this package cannot be unpacked to .*: spawnSync tar ENOENT\n {2}tar/,
+        /^gangway: the udiImage of this package cannot be unpacked to .*: tar: it is not in the PATH\n {2}tar/,
       );
       expect(code).toBe(125);
     });
