@@ -210,27 +210,26 @@ describe("root's gc", () => {
   test("clears what others left, whatever traps one user has laid, and says where it could not", async () => {
     const base = `/dev/shm/gangway-${USER.uid}`;
     const madeBase = !existsSync(base);
-    const home = join(USER.home, ".gangway");
-    const madeHome = !existsSync(home);
     const others = `/dev/shm/gangway-${OTHER.uid}`;
     const madeOthers = !existsSync(others);
     const deep = `for (let i = 0; i < 40; i++) { fs.mkdirSync("n".repeat(200)); process.chdir("n".repeat(200)); }`;
-    await run(["sh", "-c", `umask 077; mkdir -p ${base}/deep ${base}/sealed/x ${home}/ssh/jobs`]);
+    await run(["sh", "-c", `umask 077; mkdir -p ${base}/deep ${base}/sealed/x`]);
     await run([process.execPath, "-e", deep], { cwd: join(base, "deep") });
-    await run([
-      "sh",
-      "-c",
-      `chmod 0 ${home}/ssh/jobs ${base}/sealed; touch -d '1 hour ago' ${base}/deep ${base}/sealed`,
-    ]);
+    await run(["sh", "-c", `chmod 0 ${base}/sealed; touch -d '1 hour ago' ${base}/deep ${base}/sealed`]);
     await run(["sh", "-c", `umask 077; mkdir -p ${others}/left/x; touch -d '1 hour ago' ${others}/left`], {
       user: OTHER,
     });
     try {
       const env = { ...environmentOf({}), HOME: "/root", XDG_RUNTIME_DIR: "" };
-      const cleared = await execute(GANGWAY, ["gc"], { env }).then(
-        (done) => ({ code: 0, ...done }),
-        (failed: { code: number; stdout: string; stderr: string }) => failed,
-      );
+      const cleared = await inDirectory(async (home) => {
+        await run(["sh", "-c", `umask 077; mkdir -p ${home}/.gangway/ssh/jobs; chmod 0 ${home}/.gangway/ssh/jobs`]);
+        // For gc alone: the user's jobs of other tests have the real home.
+        const asHome = ["--mount", "sh", "-c", 'mount --bind "$0" "$1" && exec "$2" gc', home, USER.home, GANGWAY];
+        return await execute("unshare", asHome, { env }).then(
+          (done) => ({ code: 0, ...done }),
+          (failed: { code: number; stdout: string; stderr: string }) => failed,
+        );
+      });
       for (const path of [`${base}/deep`, `${base}/sealed`, `${others}/left`]) {
         expect(existsSync(path)).toBe(false);
         expect(cleared.stdout).toContain(`removed ${path}\n`);
@@ -240,10 +239,8 @@ describe("root's gc", () => {
       );
       expect(cleared.code).toBe(1);
     } finally {
-      await run(["chmod", "700", `${home}/ssh/jobs`]);
       const made = [
         [madeBase, base],
-        [madeHome, home],
         [madeOthers, others],
       ] as const;
       for (const [mine, path] of made) if (mine) await execute("rm", ["-rf", path]);
