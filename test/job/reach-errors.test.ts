@@ -59,12 +59,11 @@ test("a job that is being launched", async () => {
     const directory = directoryOf("reach-early");
     await eventually("it has begun", 20, () => {
       try {
-        readFileSync(`${directory}/launcher`);
+        process.kill(launcherOf(directory), "SIGSTOP");
+        return true;
       } catch {
         return false;
       }
-      process.kill(launcherOf(directory), "SIGSTOP");
-      return true;
     });
     const result = await enter(["reach-early"]);
     expect(result).toMatchObject({ code: 75, stderr: saying("is being launched") });
@@ -77,7 +76,10 @@ test("a job that is being launched", async () => {
 });
 
 function launcherOf(directory: string): number {
-  return Number(readFileSync(`${directory}/launcher`, "utf8").split(":")[0]);
+  const pid = /^(\d+):/.exec(readFileSync(`${directory}/launcher`, "utf8"))?.[1];
+  // Of a file that is not written yet it would be 0, which is this process's own group.
+  if (pid === undefined) throw new Error(`nobody is in ${directory}/launcher yet`);
+  return Number(pid);
 }
 
 test("somebody else's job", async () => {
